@@ -1,0 +1,230 @@
+"""The Python interface, and the only place where rooms are wired together."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hlm_models.config.registry import Registry, default_folders
+from hlm_models.errors import InputErrors, Problem
+from hlm_models.results.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hlm_models.config.settings import ModelConfig
+    from hlm_models.results.fits import Fit
+    from hlm_models.spec.model import ModelSpec
+
+__all__ = ["build", "fit", "list_models", "read_config"]
+
+
+def list_models(folders: Sequence[Path] = ()) -> tuple[str, ...]:
+    """Names of the models of the zoo, and of those in `folders`."""
+    return registry(folders).names()
+
+
+def registry(folders: Sequence[Path] = ()) -> Registry:
+    """The zoo with further folders of model files."""
+    return Registry((*default_folders(), *folders))
+
+
+def read_config(
+    model: "str | Path | Mapping[str, Any] | ModelConfig",
+    *,
+    overrides: Sequence[str] = (),
+    folders: Sequence[Path] = (),
+) -> "tuple[ModelConfig, Path]":
+    """The settings of a model and the folder that its file paths refer to.
+
+    `model` is a name of the zoo, a path to a YAML file, a mapping or a ModelConfig; `overrides`
+    are `key.path=value` texts.
+    """
+    from hlm_models.config.load import config_from_mapping, load_config
+    from hlm_models.config.settings import ModelConfig
+
+    if isinstance(model, ModelConfig):
+        model = model.model_dump(by_alias=True, exclude_unset=True, mode="json")
+    if isinstance(model, Mapping):
+        return config_from_mapping(model, overrides), Path.cwd()
+    path = model_path(model, folders)
+    return load_config(path, overrides), path.parent
+
+
+def model_path(model: str | Path, folders: Sequence[Path] = ()) -> Path:
+    """The file of a model: a path as it is, a name looked up in the zoo."""
+    if isinstance(model, Path) or model.endswith((".yaml", ".yml")) or os.sep in model:
+        return Path(model)
+    return registry(folders).find(model)
+
+
+def build(
+    model: "str | Path | Mapping[str, Any] | ModelConfig | None" = None,
+    *,
+    formula: str | None = None,
+    data: "pd.DataFrame | None" = None,
+    overrides: Sequence[str] = (),
+    folders: Sequence[Path] = (),
+    progress: Progress = silent,
+) -> "ModelSpec":
+    """The resolved model: data read, design built, every default worked out.
+
+    Parameters
+    ----------
+    model : name, path, mapping or ModelConfig; or leave it out and give `formula` and `data`
+    formula : as lme4 writes it; with `data`
+    data : a DataFrame; also in place of the data that `model` names
+
+    Raises
+    ------
+    InputErrors
+        every problem found, each with its place and its repair.
+
+    Examples
+    --------
+    >>> import hlm_models as hlm
+    >>> spec = hlm.build("sleepstudy-slopes")
+    >>> spec.design.coef
+    ('Intercept', 'days')
+    """
+    if (model is None) == (formula is None):
+        raise InputErrors.one("give a model, or a formula with data")
+    if formula is not None:
+        if data is None:
+            raise InputErrors.one("a formula needs its data: build(formula=..., data=frame)")
+        model = {"schema": 1, "name": "model", "data": {"source": "frame"}, "formula": formula}
+    assert model is not None
+    config, folder = read_config(model, overrides=overrides, folders=folders)
+    try:
+        return _resolve(config, folder, data, progress)
+    except InputErrors as error:
+        raise _located(error, model, folders) from None
+
+
+def _resolve(
+    config: "ModelConfig", folder: Path, data: "pd.DataFrame | None", progress: Progress
+) -> "ModelSpec":
+    from hlm_models.data.read import read_frame, transform
+    from hlm_models.data.roles import check_macro, macro_columns
+    from hlm_models.data.table import make_table
+    from hlm_models.design.build import build_design
+    from hlm_models.design.formula import names_in, parse
+    from hlm_models.parts.families import FAMILIES
+    from hlm_models.parts.residuals import RESIDUALS
+    from hlm_models.results.progress import Step
+    from hlm_models.spec.information import choose_parameterization
+    from hlm_models.spec.model import ModelSpec, resolve_priors
+
+    progress(Step("reading data"))
+    formula = parse(config.formula)
+    if data is None:
+        data_dir = os.environ.get("HLM_DATA")
+        frame = read_frame(
+            config.data, folder=folder, data_dir=Path(data_dir) if data_dir else None
+        )
+    else:
+        frame = transform(data, config.data)
+    [response] = names_in(formula.response)
+    factors = tuple(dict.fromkeys(name for term in formula.random for name in term.factors))
+    table = make_table(
+        frame,
+        columns=[name for name in formula.predictors if name != response],
+        groups=factors,
+        response=response,
+        missing=config.data.missing,
+        source=_source(config),
+    )
+    del frame, data
+    check_macro(table, config.macro)
+    progress(Step("building the design"))
+    design = build_design(
+        formula,
+        table,
+        macro={group: macro_columns(table, group) for group in factors},
+        allow_macro_in_z=config.allow_macro_in_z,
+    )
+    priors = resolve_priors(config.priors, design)
+    chosen = config.fit.parameterization
+    parameterization, why = (
+        choose_parameterization(design) if chosen == "auto" else (chosen, "as the model file says")
+    )
+    used = config.model_dump(by_alias=True, mode="json")
+    identity = {key: used[key] for key in used if key not in ("about", "fit")}
+    digest = hashlib.sha256(
+        (json.dumps(identity, sort_keys=True) + table.digest).encode()
+    ).hexdigest()
+    return ModelSpec(
+        name=config.name,
+        about=config.about,
+        design=design,
+        priors=priors,
+        family=FAMILIES[config.family](),
+        residual=RESIDUALS[config.residual](),
+        parameterization=parameterization,
+        parameterization_why=why,
+        fit=config.fit,
+        config=used,
+        digest=digest,
+        notes=(*table.notes, *design.confounded),
+    )
+
+
+def _source(config: "ModelConfig") -> str:
+    source = config.data.source
+    return source if isinstance(source, str) else source.file
+
+
+def _located(
+    error: InputErrors, model: "str | Path | Mapping[str, Any] | ModelConfig", folders: Sequence[Path]
+) -> InputErrors:
+    """The same problems with the model file and the line of their key."""
+    from hlm_models.config.located import read_yaml
+
+    if not isinstance(model, str | Path):
+        return error
+    located = read_yaml(model_path(model, folders))
+    return InputErrors(
+        problem
+        if problem.file
+        else replace(problem, file=located.file, line=located.line(tuple(problem.key.split("."))))
+        for problem in error.problems
+    )
+
+
+def fit(
+    model: "ModelSpec | str | Path | Mapping[str, Any] | ModelConfig",
+    engine: str = "nuts",
+    *,
+    progress: Progress = silent,
+    **settings: Any,
+) -> "Fit":
+    """Fit a model with one engine.
+
+    Parameters
+    ----------
+    engine : "nuts" for the posterior, "reml" or "ml" for the bundled fitter
+    settings : any of the keys of `fit` in a model file (chains, draws, tune, seed, ...)
+
+    Raises
+    ------
+    RefusalError
+        the engine cannot fit this model; says why and which engines can.
+    """
+    from pydantic import ValidationError
+
+    from hlm_models.engines.find import require
+    from hlm_models.spec.model import ModelSpec
+
+    spec = model if isinstance(model, ModelSpec) else build(model, progress=progress)
+    chosen = require(engine, spec)
+    try:
+        fitting = type(spec.fit).model_validate({**spec.fit.model_dump(), **settings})
+    except ValidationError as error:
+        raise InputErrors(
+            Problem(one["msg"], key=".".join(str(place) for place in one["loc"]))
+            for one in error.errors()
+        ) from None
+    return chosen.fit(spec, fitting, progress)

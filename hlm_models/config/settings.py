@@ -1,0 +1,112 @@
+"""The typed settings of one model file: the one declaration that schema and code come from."""
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    Tag,
+)
+
+from hlm_models.parts.covariances import CovariancePrior, one_or_each
+from hlm_models.parts.priors import LocationPrior, ScalePrior
+from hlm_models.parts.priors.half_student_t import HalfStudentT
+from hlm_models.parts.priors.normal import Normal
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "DataSettings",
+    "FileSource",
+    "FitSettings",
+    "ModelConfig",
+    "PriorSettings",
+]
+
+SCHEMA_VERSION = 1
+
+
+class Settings(BaseModel):
+    """Frozen and closed: an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileSource(Settings):
+    """A user's own table: CSV, Parquet, Feather, Stata (.dta) or SPSS (.sav)."""
+
+    file: str = Field(min_length=1, description="Path, relative to the model file.")
+
+
+class DataSettings(Settings):
+    """Where the rows come from and what is done to them, in this order: where, derive, missing."""
+
+    source: str | FileSource = Field(
+        description="Name of a dataset (`hlm data list`), or {file: PATH}."
+    )
+    where: str | None = Field(default=None, description="SQL condition; rows where it holds stay.")
+    derive: dict[str, str] = Field(
+        default_factory=dict, description="New columns, each one SQL expression."
+    )
+    missing: Literal["error", "drop"] = Field(
+        default="error", description="What to do with rows that miss a value the model uses."
+    )
+
+
+class PriorSettings(Settings):
+    """Priors on the raw scale, the intercept at zero of every predictor; `auto` is worked out."""
+
+    beta: Annotated[
+        Annotated[LocationPrior, Tag("one")] | Annotated[dict[str, LocationPrior], Tag("each")],
+        Discriminator(one_or_each),
+    ] = Field(default=Normal(), description="One prior for all coefficients, or one by name.")
+    groups: dict[
+        str,
+        Annotated[
+            Annotated[CovariancePrior, Tag("one")]
+            | Annotated[dict[str, CovariancePrior], Tag("each")],
+            Discriminator(one_or_each),
+        ],
+    ] = Field(
+        default_factory=dict,
+        description="By group; a group with several terms names each term as `hlm show` prints it.",
+    )
+    sigma: ScalePrior = Field(default=HalfStudentT(), description="Residual standard deviation.")
+
+
+class FitSettings(Settings):
+    """How to sample."""
+
+    sampler: Literal["nutpie", "pymc", "numpyro", "blackjax"] = "nutpie"
+    parameterization: Literal["auto", "centered", "noncentered"] = "auto"
+    chains: PositiveInt = 4
+    draws: Annotated[int, Field(ge=10)] = 1000
+    tune: Annotated[int, Field(ge=50)] = 1000
+    target_accept: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.9
+    seed: NonNegativeInt = 1
+    cores: PositiveInt | None = Field(
+        default=None, description="Chains at a time; as many as there are processors by default."
+    )
+
+
+class ModelConfig(Settings):
+    """One model: data, formula, priors and how to fit it."""
+
+    schema_: Literal[1] = Field(alias="schema", description="Version of this file format.")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Equals the file name.")
+    about: str = Field(default="", description="What the model is and which question it answers.")
+    data: DataSettings
+    formula: str = Field(min_length=1, description="As lme4, brms and Bambi write it.")
+    macro: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="Columns that must be constant within a group."
+    )
+    allow_macro_in_z: bool = Field(
+        default=False, description="Fit a macro predictor as a random slope all the same."
+    )
+    family: Literal["gaussian"] = "gaussian"
+    residual: Literal["iid"] = "iid"
+    priors: PriorSettings = PriorSettings()
+    fit: FitSettings = FitSettings()

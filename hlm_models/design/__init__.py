@@ -1,0 +1,1 @@
+"""Formula to X, Z blocks and Gram blocks."""

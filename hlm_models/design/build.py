@@ -1,0 +1,334 @@
+"""A table and a formula to a Design: y, X, one Z block a group, all of it frozen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from hlm_models.algebra.gram import CHUNK, Gram, Scaling, cross_products, scaling
+from hlm_models.data.table import LabelColumn, Table
+from hlm_models.design.columns import Encoding, encode
+from hlm_models.design.formula import Formula, RandomTerm, joined, merged
+from hlm_models.errors import InputErrors, Problem
+from hlm_models.types import FloatArray, IntArray, frozen
+
+__all__ = ["Design", "RandomBlock", "Term", "build_design"]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One random term of a block: its text, its columns in z, and whether they may correlate."""
+
+    text: str
+    columns: slice
+    correlated: bool
+
+    @property
+    def q(self) -> int:
+        return int(self.columns.stop - self.columns.start)
+
+
+@dataclass(frozen=True)
+class RandomBlock:
+    """All random effects of one group.
+
+    z (n, q) holds the raw columns, `level` (n,) the level codes 0..J-1. The terms of the block
+    are stacked along the columns; effects of different terms are independent.
+    """
+
+    group: str
+    factors: tuple[str, ...]
+    effects: tuple[str, ...]
+    terms: tuple[Term, ...]
+    labels: tuple[str, ...]
+    z: FloatArray
+    level: IntArray
+    encodings: tuple[Encoding, ...]
+
+    @property
+    def q(self) -> int:
+        return len(self.effects)
+
+    @property
+    def J(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def sizes(self) -> IntArray:
+        """Rows in each level (J,)."""
+        return np.bincount(self.level, minlength=self.J)
+
+    @cached_property
+    def mask(self) -> FloatArray:
+        """(q, q) ones where the factor Lambda of the block may differ from zero, lower triangle."""
+        allowed = np.eye(self.q)
+        for term in self.terms:
+            if term.correlated:
+                allowed[term.columns, term.columns] = np.tril(np.ones((term.q, term.q)))
+        return allowed
+
+
+@dataclass(frozen=True)
+class Design:
+    """The data of one model as arrays, with what it takes to build the same columns again."""
+
+    formula: Formula
+    table: Table
+    y: FloatArray
+    X: FloatArray
+    coef: tuple[str, ...]
+    blocks: tuple[RandomBlock, ...]
+    macro: Mapping[str, tuple[str, ...]]
+    confounded: tuple[str, ...]
+    encoding: Encoding
+
+    @property
+    def n(self) -> int:
+        return len(self.y)
+
+    @property
+    def p(self) -> int:
+        return len(self.coef)
+
+    @cached_property
+    def x_scaling(self) -> Scaling:
+        """Centring and scaling of X inside the computations; the model does not change by it."""
+        return scaling(self.X, constant=_position("Intercept", self.coef))
+
+    @cached_property
+    def y_shift(self) -> float:
+        """What is taken off y before cross-products: its mean where X holds a constant."""
+        return float(self.y.mean()) if "Intercept" in self.coef else 0.0
+
+    def z_scaling(self, block: RandomBlock) -> Scaling:
+        """Scaling of a block's z: centred only within a correlated term that has an intercept."""
+        shift, unit = np.zeros(block.q), np.ones(block.q)
+        R = np.zeros((block.q, block.q))
+        for term in block.terms:
+            names = block.effects[term.columns]
+            constant = _position("Intercept", names) if term.correlated else None
+            part = scaling(block.z[:, term.columns], constant=constant)
+            shift[term.columns], unit[term.columns] = part.shift, part.unit
+            R[term.columns, term.columns] = part.R
+        return Scaling(frozen(shift), frozen(unit), frozen(R))
+
+    def gram(self, block: RandomBlock) -> Gram:
+        """Gram blocks of one group in scaled coordinates."""
+        return cross_products(
+            block.z,
+            block.level,
+            block.J,
+            self.X,
+            self.y,
+            z_scaling=self.z_scaling(block),
+            x_scaling=self.x_scaling,
+            y_shift=self.y_shift,
+        )
+
+
+def build_design(
+    formula: Formula,
+    table: Table,
+    *,
+    macro: Mapping[str, frozenset[str]],
+    allow_macro_in_z: bool = False,
+) -> Design:
+    """Design of `formula` on `table`.
+
+    Parameters
+    ----------
+    macro : for each group, the columns of the table that are constant within its levels
+    allow_macro_in_z : let a predictor that is constant within a group vary by it all the same
+
+    Raises
+    ------
+    InputErrors
+        all problems at once: a rank-deficient X with the columns named, a macro predictor in Z
+        with the repair, an effect that stands in two terms of one group.
+    """
+    _, response = encode(f"0 + {formula.response}", table)
+    y = frozen(np.ascontiguousarray(response[:, 0]))
+    encoding, X = encode(formula.common, table)
+    problems: list[Problem] = []
+    confounded: list[str] = []
+    blocks = []
+    for terms in merged(formula.random).values():
+        block, found = _block(terms, table)
+        problems += found
+        bad = _confounded(block, X, encoding.names, allowed=allow_macro_in_z)
+        (confounded if allow_macro_in_z else problems).extend(bad)  # type: ignore[arg-type]
+        blocks.append(block)
+    blocks.sort(key=lambda block: -block.J)
+    problems += _rank_problems(X, encoding.names)
+    if problems:
+        raise InputErrors(problems)
+    used = set(encoding.columns)
+    return Design(
+        formula=formula,
+        table=table,
+        y=y,
+        X=frozen(X),
+        coef=encoding.names,
+        blocks=tuple(blocks),
+        macro={group: tuple(c for c in table.columns if c in found & used) for group, found in macro.items()},
+        confounded=tuple(problem.message for problem in confounded),
+        encoding=encoding,
+    )
+
+
+def _block(terms: Sequence[RandomTerm], table: Table) -> tuple[RandomBlock, list[Problem]]:
+    """One group's block, its terms stacked in the order of the formula."""
+    level, labels = crossed_levels(table, terms[0].factors)
+    group = terms[0].group
+    problems: list[Problem] = []
+    effects: list[str] = []
+    stacked: list[Term] = []
+    columns, encodings = [], []
+    for term in terms:
+        encoding, z = encode(term.effects, table)
+        for name in sorted(set(effects) & set(encoding.names)):
+            problems.append(
+                Problem(
+                    f"the effect {name} stands in two terms of {group}; leave it out of "
+                    f"({term.text}), for instance by 0 + ...",
+                    key="formula",
+                )
+            )
+        start = len(effects)
+        effects += encoding.names
+        if not encoding.names:
+            problems.append(Problem(f"({term.text}) has no effect at all", key="formula"))
+        correlated = term.correlated and len(encoding.names) > 1
+        stacked.append(Term(term.text, slice(start, len(effects)), correlated))
+        columns.append(z)
+        encodings.append(encoding)
+    if len(labels) == table.n:
+        problems.append(
+            Problem(
+                f"every level of {group} has a single row, so its effects cannot be told from the "
+                "residual; group by something coarser",
+                key="formula",
+            )
+        )
+    z = columns[0] if len(columns) == 1 else np.asfortranarray(np.hstack(columns))
+    block = RandomBlock(
+        group=group,
+        factors=terms[0].factors,
+        effects=tuple(effects),
+        terms=tuple(stacked),
+        labels=labels,
+        z=frozen(z),
+        level=level,
+        encodings=tuple(encodings),
+    )
+    return block, problems
+
+
+def crossed_levels(table: Table, factors: Sequence[str]) -> tuple[IntArray, tuple[str, ...]]:
+    """Level codes (n,) and labels of one factor, or of the crossing of several that occur."""
+    first = table.columns[factors[0]]
+    assert isinstance(first, LabelColumn)
+    if len(factors) == 1:
+        return first.codes, first.labels
+    parts = [table.columns[name] for name in factors]
+    code = np.zeros(table.n, dtype=np.int64)
+    for part in parts:
+        assert isinstance(part, LabelColumn)
+        code = code * len(part.labels) + part.codes
+    present, level = np.unique(code, return_inverse=True)
+    labels = []
+    for value in present.tolist():
+        pieces, rest = [], value
+        for part in reversed(parts):
+            assert isinstance(part, LabelColumn)
+            rest, here = divmod(rest, len(part.labels))
+            pieces.append(part.labels[here])
+        labels.append(":".join(reversed(pieces)))
+    return frozen(level.astype(np.int64)), tuple(labels)
+
+
+def _confounded(
+    block: RandomBlock, X: FloatArray, coef: Sequence[str], *, allowed: bool
+) -> list[Problem]:
+    """Columns of z, other than the intercept, that are constant within every level."""
+    constant = [
+        name
+        for j, name in enumerate(block.effects)
+        if name != "Intercept" and _constant_within(block.z[:, j], block.level, block.J)
+    ]
+    problems = []
+    for term in block.terms:
+        effects = block.effects[term.columns]
+        bad = [name for name in effects if name in constant]
+        if not bad:
+            continue
+        names = " and ".join(bad)
+        kept = [name for name in effects if name not in constant]
+        many = len(bad) > 1
+        what = f"{names} {'are' if many else 'is'} constant within {block.group}"
+        if allowed:
+            problems.append(
+                Problem(f"{what}: the random slope is confounded with the intercept of {block.group}")
+            )
+            continue
+        repair = joined(kept, block.group, correlated=term.correlated) if kept else "nothing"
+        fixed = "" if set(bad) <= set(coef) else f" and add {names} to the fixed part"
+        problems.append(
+            Problem(
+                f"{what}, so {'their effects' if many else 'its effect'} cannot vary by "
+                f"{block.group}. Write {repair} in place of ({term.text}){fixed}; "
+                "`allow_macro_in_z: true` fits it all the same",
+                key="formula",
+            )
+        )
+    return problems
+
+
+def _constant_within(column: FloatArray, level: IntArray, J: int) -> bool:
+    first = np.empty(J)
+    first[level[::-1]] = column[::-1]
+    return bool(np.array_equal(column, first[level]))
+
+
+def _rank_problems(X: FloatArray, names: Sequence[str]) -> list[Problem]:
+    """Columns of X that are linear combinations of others, by pivoted QR of the scaled X.
+
+    Rows are folded in blocks into the triangular factor R, whose pivoted QR is that of X.
+    """
+    from scipy.linalg import qr
+
+    if X.shape[1] == 0:
+        return []
+    scaled = scaling(X, constant=_position("Intercept", names))
+    R = np.zeros((0, X.shape[1]))
+    for lo in range(0, len(X), CHUNK):
+        R = np.linalg.qr(np.vstack([R, scaled.apply(X[lo : lo + CHUNK])]), mode="r")
+    norms = np.linalg.norm(R, axis=0)
+    zero = [names[j] for j in np.flatnonzero(norms < 1e-10 * np.sqrt(len(X)))]
+    _, pivoted, order = qr(R, mode="economic", pivoting=True)
+    diagonal = np.zeros(X.shape[1])
+    diagonal[: min(pivoted.shape)] = np.abs(np.diag(pivoted))
+    rank = int(np.sum(diagonal > diagonal[0] * 1e-9)) if diagonal[0] > 0 else 0
+    problems = []
+    for position in range(rank, X.shape[1]):
+        name = names[order[position]]
+        if name in zero:
+            problems.append(
+                Problem(f"X is rank deficient: {name} is constant; leave it out", key="formula")
+            )
+            continue
+        weights = np.linalg.solve(pivoted[:rank, :rank], pivoted[:rank, position])
+        partners = [names[order[i]] for i in range(rank) if abs(weights[i]) > 1e-6 * np.abs(weights).max()]
+        others = ", ".join(sorted(partners, key=list(names).index))
+        problems.append(
+            Problem(
+                f"X is rank deficient: {name} is a linear combination of {others}; leave one out",
+                key="formula",
+            )
+        )
+    return problems
+
+
+def _position(name: str, names: Sequence[str]) -> int | None:
+    return list(names).index(name) if name in names else None

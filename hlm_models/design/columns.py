@@ -1,0 +1,151 @@
+"""Formula sides to columns, with the encoding recorded so that new data get the same columns."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from hlm_models.data.table import NumberColumn, Table
+from hlm_models.design.formula import names_in
+from hlm_models.errors import InputErrors, Problem
+from hlm_models.types import FloatArray
+
+__all__ = ["Encoding", "encode"]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How one side of a formula becomes columns: terms, contrasts, knots, means.
+
+    `state` is formulaic's recorded encoding; it is None where every term is a product of numeric
+    columns, which need none (`products` then lists the factors of each column).
+    """
+
+    side: str
+    names: tuple[str, ...]
+    products: tuple[tuple[str, ...], ...] | None
+    state: Any
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the table that this side reads."""
+        return names_in(self.side)
+
+    def apply(self, table: Table) -> FloatArray:
+        """The columns for the rows of `table`, (n, number of names), Fortran order.
+
+        Raises
+        ------
+        InputErrors
+            a label that the encoding has not seen, or a value outside a spline's range.
+        """
+        if self.products is not None:
+            out = np.empty((table.n, len(self.products)), order="F")
+            for j, factors in enumerate(self.products):
+                out[:, j] = table.number(factors[0]) if factors else 1.0
+                for name in factors[1:]:
+                    out[:, j] *= table.number(name)
+            return out
+        return _materialise(self.state, table, self.side)
+
+
+def encode(side: str, table: Table) -> tuple[Encoding, FloatArray]:
+    """The encoding of `side` learnt from `table`, and its columns there."""
+    from formulaic import Formula
+    from formulaic.errors import FormulaicError
+
+    try:
+        terms = list(Formula(side))
+    except FormulaicError as error:
+        raise InputErrors.one(f"'{side}' cannot be read: {_first_line(error)}", key="formula") from None
+    products = tuple(
+        tuple(factor.expr for factor in term.factors if factor.expr != "1") for term in terms
+    )
+    plain = all(_is_number(table, name) for factors in products for name in factors)
+    if plain:
+        names = tuple(":".join(factors) or "Intercept" for factors in products)
+        encoding = Encoding(side, names, products, None)
+        return encoding, encoding.apply(table)
+    spec = _learn(side, table)
+    encoding = Encoding(side, tuple(_renamed(name) for name in spec.column_names), None, spec)
+    return encoding, encoding.apply(table)
+
+
+def _is_number(table: Table, name: str) -> bool:
+    return isinstance(table.columns.get(name), NumberColumn)
+
+
+def _learn(side: str, table: Table) -> Any:
+    from formulaic import Formula
+
+    spec = _guarded(lambda: Formula(side).get_model_matrix(_frame(side, table), context=_CONTEXT), side)
+    return spec.model_spec
+
+
+def _materialise(state: Any, table: Table, side: str) -> FloatArray:
+    _refuse_unseen_labels(state, table)
+    found = _guarded(
+        lambda: state.get_model_matrix(_frame(side, table), context=_CONTEXT, output="numpy"), side
+    )
+    columns = np.asfortranarray(found, dtype=np.float64)
+    if not np.isfinite(columns).all():
+        bad = state.column_names[int(np.argmin(np.isfinite(columns).all(axis=0)))]
+        row = int(np.argmin(np.isfinite(columns).all(axis=1)))
+        raise InputErrors.one(
+            f"'{_renamed(bad)}' is not a finite number in row {row + 1}: "
+            "check the values that it is computed from",
+            key="formula",
+        )
+    return columns
+
+
+_CONTEXT = {"sqrt": np.sqrt}
+
+
+def _frame(side: str, table: Table) -> Any:
+    return table.frame(names_in(side))
+
+
+def _guarded(work: Any, side: str) -> Any:
+    """Run a formulaic call; what it says about the user's formula or data becomes our error."""
+    from formulaic.errors import FormulaicError
+
+    try:
+        with np.errstate(all="ignore"):
+            return work()
+    except (FormulaicError, ValueError, TypeError, ZeroDivisionError) as error:
+        raise InputErrors.one(f"'{side}' cannot be computed: {_first_line(error)}", key="formula") from None
+
+
+def _refuse_unseen_labels(state: Any, table: Table) -> None:
+    problems = []
+    for factor, (_, recorded) in state.encoder_state.items():
+        known = recorded.get("categories") if isinstance(recorded, dict) else None
+        for name in names_in(str(factor)) if known is not None else ():
+            column = table.columns[name]
+            if isinstance(column, NumberColumn):
+                continue
+            seen = {str(label) for label in known}
+            used = {column.labels[code] for code in np.unique(column.codes)}
+            unseen = sorted(used - seen)
+            if unseen:
+                problems.append(
+                    Problem(
+                        f"'{unseen[0]}' is not a level that the model was built with "
+                        f"(known: {', '.join(sorted(seen))})",
+                        key=name,
+                    )
+                )
+    if problems:
+        raise InputErrors(problems)
+
+
+def _renamed(name: str) -> str:
+    """`f[T.level]` as `f[level]`: the label of a coefficient names its level."""
+    return re.sub(r"\[[TS]\.", "[", name)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -1,0 +1,60 @@
+"""The one place where an engine is looked up by its name."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from hlm_models.config.settings import FitSettings
+from hlm_models.errors import InputErrors, RefusalError, nearest
+from hlm_models.results.fits import Fit
+from hlm_models.results.progress import Progress
+from hlm_models.spec.model import ModelSpec
+
+__all__ = ["ENGINES", "Engine", "eligible", "find", "require"]
+
+_MODULES = {
+    "nuts": ("nuts", {}),
+    "reml": ("likelihood", {"reml": True}),
+    "ml": ("likelihood", {"reml": False}),
+}
+ENGINES = tuple(_MODULES)
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One way of fitting: why it refuses a model, and the fit."""
+
+    name: str
+    refusals: Callable[[ModelSpec], tuple[str, ...]]
+    fit: Callable[[ModelSpec, FitSettings, Progress], Fit]
+
+
+def find(name: str) -> Engine:
+    """The engine called `name`."""
+    if name not in _MODULES:
+        raise InputErrors.one(
+            f"there is no engine '{name}'{nearest(name, ENGINES)} (engines: {', '.join(ENGINES)})",
+            key="engine",
+        )
+    module_name, options = _MODULES[name]
+    module = importlib.import_module(f"hlm_models.engines.{module_name}")
+    return Engine(name, module.refusals, partial(module.fit, **options))
+
+
+def eligible(spec: ModelSpec) -> tuple[str, ...]:
+    """Engines that can fit the model."""
+    return tuple(name for name in ENGINES if not find(name).refusals(spec))
+
+
+def require(name: str, spec: ModelSpec) -> Engine:
+    """The engine called `name`, or its reasons for refusing the model."""
+    engine = find(name)
+    reasons = engine.refusals(spec)
+    if reasons:
+        others = ", ".join(eligible(spec)) or "none"
+        raise RefusalError(
+            "\n".join(f"{name}: refused: {reason}" for reason in reasons)
+            + f"\n{' ' * len(name)}  eligible: {others}"
+        )
+    return engine

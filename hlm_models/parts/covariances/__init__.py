@@ -1,0 +1,17 @@
+"""Priors of the covariance of a random term, and the union of their settings."""
+
+from typing import TYPE_CHECKING, Annotated, Union
+
+from pydantic import Field
+
+from hlm_models.parts.covariances._contract import Covariance, ScalePriors, one_or_each
+from hlm_models.parts.shelf import find
+
+__all__ = ["COVARIANCES", "Covariance", "CovariancePrior", "ScalePriors", "one_or_each"]
+
+COVARIANCES = find(__name__, Covariance)
+
+if TYPE_CHECKING:
+    CovariancePrior = Covariance
+else:
+    CovariancePrior = Annotated[Union[tuple(COVARIANCES.values())], Field(discriminator="kind")]

@@ -1,0 +1,81 @@
+"""What a prior of the covariance of one random term must do."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Self
+
+import numpy as np
+from pydantic import Discriminator, Tag
+
+from hlm_models.errors import InputErrors, nearest
+from hlm_models.parts.priors import Prior, ScalePrior
+from hlm_models.parts.priors.half_student_t import HalfStudentT
+from hlm_models.parts.shelf import Part
+from hlm_models.types import FloatArray
+
+__all__ = ["Covariance", "ScalePriors", "one_or_each"]
+
+
+def one_or_each(value: object) -> str:
+    """`one` for a prior that all share, `each` for a mapping from name to prior."""
+    return "one" if isinstance(value, Part) or (isinstance(value, dict) and "kind" in value) else "each"
+
+
+ScalePriors = Annotated[
+    Annotated[ScalePrior, Tag("one")] | Annotated[dict[str, ScalePrior], Tag("each")],
+    Discriminator(one_or_each),
+]
+
+
+class Covariance(Part):
+    """Prior of Psi = diag(sd) corr diag(sd), the covariance of one random term's q effects.
+
+    `sd` is one prior that every effect shares, or a mapping from effect to prior; `resolve` makes
+    it a mapping that names every effect, with numbers in place of `auto`. `correlated` says whether
+    the effects of a term may be correlated: the formula's bar decides, and the prior must match it.
+    """
+
+    correlated: ClassVar[bool]
+    sd: ScalePriors = HalfStudentT()
+
+    def resolve(self, effects: Sequence[str], scales: Sequence[float]) -> Self:
+        """The same prior with `sd` as a mapping over `effects` and numbers in place of `auto`."""
+        given: Mapping[str, Prior] = (
+            self.sd if isinstance(self.sd, dict) else dict.fromkeys(effects, self.sd)
+        )
+        unknown = [name for name in given if name not in effects]
+        if unknown:
+            raise InputErrors.one(
+                f"sd names '{unknown[0]}', which is not an effect of this term"
+                f"{nearest(unknown[0], effects)} (effects: {', '.join(effects)})"
+            )
+        priors = {
+            effect: given.get(effect, HalfStudentT()).resolve(loc=0.0, scale=scale)
+            for effect, scale in zip(effects, scales, strict=True)
+        }
+        return self.model_copy(update={"sd": priors})
+
+    def sd_priors(self) -> list[Prior]:
+        """The prior of each effect's standard deviation; needs a resolved covariance."""
+        assert isinstance(self.sd, dict), "covariance is not resolved yet"
+        return list(self.sd.values())
+
+    def log_density(self, sd: FloatArray, corr: FloatArray) -> float:
+        """Normalised log density with respect to sd (q,) and the strict lower triangle of corr."""
+        raise NotImplementedError
+
+    def draw(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """One draw of sd (q,) and corr (q, q)."""
+        raise NotImplementedError
+
+    def pymc(self, label: str, dims: str | None) -> tuple[Any, Any]:
+        """PyMC variables: sd (q,), named `sd_label`, and the Cholesky factor of corr (q, q)."""
+        raise NotImplementedError
+
+    def _log_density_sd(self, sd: FloatArray) -> float:
+        return sum(
+            float(prior.log_density(value, place="scale"))
+            for prior, value in zip(self.sd_priors(), sd, strict=True)
+        )
+
+    def _draw_sd(self, rng: np.random.Generator) -> FloatArray:
+        return np.array([prior.draw(rng, 1, place="scale")[0] for prior in self.sd_priors()])

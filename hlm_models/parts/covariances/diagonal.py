@@ -1,0 +1,30 @@
+"""Independent effects."""
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from hlm_models.parts.covariances._contract import Covariance
+from hlm_models.parts.priors import pymc_vector
+from hlm_models.types import FloatArray
+
+
+class Diagonal(Covariance):
+    """Psi = diag(sd^2): the effects of the term are independent."""
+
+    correlated: ClassVar[bool] = False
+    kind: Literal["diagonal"] = "diagonal"
+
+    def log_density(self, sd: FloatArray, corr: FloatArray) -> float:
+        independent = np.array_equal(corr, np.eye(len(sd)))
+        return self._log_density_sd(sd) if independent else -np.inf
+
+    def draw(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        sd = self._draw_sd(rng)
+        return sd, np.eye(len(sd))
+
+    def pymc(self, label: str, dims: str | None) -> tuple[Any, Any]:
+        import pytensor.tensor as pt
+
+        priors = self.sd_priors()
+        return pymc_vector(f"sd_{label}", priors, place="scale", dims=dims), pt.eye(len(priors))

@@ -1,0 +1,34 @@
+"""The improper flat prior."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from hlm_models.errors import InputErrors
+from hlm_models.parts.priors._contract import Place, Prior
+from hlm_models.types import FloatArray
+
+
+class Flat(Prior):
+    """Density 1 on the real line, or on the positive half line for a scale; improper."""
+
+    places: ClassVar[frozenset[Place]] = frozenset({"location", "scale"})
+    proper: ClassVar[bool] = False
+    kind: Literal["flat"] = "flat"
+
+
+    def log_density(self, x: FloatArray, *, place: Place) -> FloatArray:
+        return np.where((x >= 0) | (place == "location"), 0.0, -np.inf)
+
+    def draw(self, rng: np.random.Generator, size: int, *, place: Place) -> FloatArray:
+        raise InputErrors.one("a flat prior is improper and cannot be drawn from; choose a proper one")
+
+    @classmethod
+    def pymc(
+        cls, name: str, settings: Mapping[str, FloatArray | float], *, place: Place, **keywords: Any
+    ) -> Any:
+        import pymc as pm
+
+        size = {} if "dims" in keywords or "shape" in keywords else {"shape": ()}
+        return (pm.Flat if place == "location" else pm.HalfFlat)(name, **size, **keywords)

@@ -1,0 +1,35 @@
+"""The normal prior of a coefficient."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import PositiveFloat
+
+from hlm_models.parts.priors._contract import Auto, Place, Prior
+from hlm_models.types import FloatArray
+
+
+class Normal(Prior):
+    """N(loc, scale^2); `scale` is a standard deviation."""
+
+    places: ClassVar[frozenset[Place]] = frozenset({"location"})
+    kind: Literal["normal"] = "normal"
+    loc: float | Auto = "auto"
+    scale: PositiveFloat | Auto = "auto"
+
+    def log_density(self, x: FloatArray, *, place: Place) -> FloatArray:
+        loc, scale = self.settled("loc"), self.settled("scale")
+        return -0.5 * ((x - loc) / scale) ** 2 - math.log(scale) - 0.5 * math.log(2 * math.pi)
+
+    def draw(self, rng: np.random.Generator, size: int, *, place: Place) -> FloatArray:
+        return rng.normal(self.settled("loc"), self.settled("scale"), size)
+
+    @classmethod
+    def pymc(
+        cls, name: str, settings: Mapping[str, FloatArray | float], *, place: Place, **keywords: Any
+    ) -> Any:
+        import pymc as pm
+
+        return pm.Normal(name, mu=settings["loc"], sigma=settings["scale"], **keywords)

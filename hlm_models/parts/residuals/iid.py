@@ -1,0 +1,14 @@
+"""Independent residuals of one variance."""
+
+from typing import Any, Literal
+
+from hlm_models.parts.residuals._contract import Residual
+
+
+class IID(Residual):
+    """Cov(e) = sigma^2 I."""
+
+    kind: Literal["iid"] = "iid"
+
+    def scale(self, sigma: Any) -> Any:
+        return sigma

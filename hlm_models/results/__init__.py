@@ -1,0 +1,1 @@
+"""Fit containers, prediction, named checks, save and load."""

@@ -1,0 +1,114 @@
+"""The two kinds of result: a point estimate with standard errors, and a posterior."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from hlm_models.results.checks import Check
+from hlm_models.spec.model import ModelSpec
+from hlm_models.types import FloatArray
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+__all__ = ["Fit", "PointFit", "PosteriorFit", "RandomEstimate"]
+
+
+@dataclass(frozen=True, eq=False)
+class RandomEstimate:
+    """Estimates of one block.
+
+    sd (q,), corr (q, q) and cov (q, q) of a level's effects; `se_log_sd` (q,) and `se_z_corr`
+    (q, q) are standard errors of log sd and of Fisher's z of each correlation, by the delta method
+    from the observed information, NaN where the estimate is on the boundary. b (J, q) are the
+    conditional means (BLUPs) and b_cov (J, q, q) their conditional covariances given theta.
+    """
+
+    group: str
+    columns: tuple[str, ...]
+    sd: FloatArray
+    corr: FloatArray
+    cov: FloatArray
+    Lambda: FloatArray
+    singular: bool
+    se_log_sd: FloatArray
+    se_z_corr: FloatArray
+    b: FloatArray
+    b_cov: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class PointFit:
+    """REML or ML fit.
+
+    `criterion` is minus twice the (restricted) log likelihood at the optimum, in raw columns;
+    theta the lower triangles of the relative factors by columns, terms in lme4's order, with
+    theta_ii >= 0; df Satterthwaite's degrees of freedom of each coefficient. `starts` lists the
+    criterion that each start of the search reached.
+    """
+
+    spec: ModelSpec
+    engine: Literal["reml", "ml"]
+    criterion: float
+    beta: FloatArray
+    vcov_beta: FloatArray
+    df: FloatArray
+    sigma: float
+    se_log_sigma: float
+    theta: FloatArray
+    random: tuple[RandomEstimate, ...]
+    starts: tuple[float, ...]
+    checks: tuple[Check, ...]
+    seconds: Mapping[str, float]
+    seed: int
+
+    @property
+    def singular(self) -> bool:
+        return any(estimate.singular for estimate in self.random)
+
+    @property
+    def converged(self) -> bool:
+        return all(check.status != "fail" for check in self.checks)
+
+    @property
+    def parameters(self) -> int:
+        """Number of estimated parameters: p + n_theta + 1."""
+        return len(self.beta) + len(self.theta) + 1
+
+    @property
+    def loglik(self) -> float:
+        return -self.criterion / 2
+
+    @property
+    def aic(self) -> float:
+        return self.criterion + 2 * self.parameters
+
+    @property
+    def bic(self) -> float:
+        import math
+
+        return self.criterion + self.parameters * math.log(self.spec.design.n)
+
+
+@dataclass(frozen=True, eq=False)
+class PosteriorFit:
+    """Draws from the posterior.
+
+    `data` is an ArviZ DataTree with the groups prior, posterior, posterior_predictive,
+    sample_stats, observed_data, and log_likelihood when it was asked for. Posterior variables are
+    the same for every sampler: beta(coef), sigma, and for each group g b_g(g, effect_g),
+    sd_g(effect_g), corr_g(effect_g, effect_g_2).
+    """
+
+    spec: ModelSpec
+    engine: Literal["nuts", "gibbs"]
+    data: "DataTree"
+    sampler: str
+    parameterization: str
+    divergences: int
+    checks: tuple[Check, ...]
+    seconds: Mapping[str, float]
+    seed: int
+
+
+Fit = PosteriorFit | PointFit

@@ -1,0 +1,43 @@
+"""How much the rows say about each level's effects, and the parameterisation that follows."""
+
+import numpy as np
+
+from hlm_models.design.build import Design
+from hlm_models.spec.model import Parameterization
+
+__all__ = ["choose_parameterization", "mean_reliability"]
+
+THRESHOLD = 0.9
+
+
+def mean_reliability(design: Design) -> float:
+    """Mean over levels of tau^2 / (tau^2 + sigma^2 / n_j), for the group with the most levels.
+
+    tau^2 and sigma^2 by the analysis of variance of the residuals of least squares on X.
+
+    Source: Searle, Casella and McCulloch (1992), Variance Components, section 3.6.
+    """
+    block = design.blocks[0]
+    rest = design.y - design.X @ np.linalg.lstsq(design.X, design.y, rcond=None)[0]
+    sizes = np.bincount(block.level, minlength=block.J)
+    means = np.bincount(block.level, rest, block.J) / sizes
+    within = float(np.sum((rest - means[block.level]) ** 2)) / max(design.n - block.J, 1)
+    between = float(np.sum(sizes * (means - rest.mean()) ** 2)) / (block.J - 1)
+    typical = (design.n - float(np.sum(sizes**2)) / design.n) / (block.J - 1)
+    tau2 = max(between - within, 0.0) / typical
+    if tau2 == 0.0:
+        return 0.0
+    return float(np.mean(tau2 / (tau2 + within / sizes)))
+
+
+def choose_parameterization(design: Design) -> tuple[Parameterization, str]:
+    """Centred where the rows fix each level's effects, else non-centred, and the reason.
+
+    Source: Papaspiliopoulos, Roberts and Skold (2007), doi:10.1214/088342307000000014: the better
+    of the two depends on how informative the data are about each effect.
+    """
+    value = mean_reliability(design)
+    group = design.blocks[0].group
+    kind: Parameterization = "centered" if value >= THRESHOLD else "noncentered"
+    side = "at least" if kind == "centered" else "below"
+    return kind, f"mean reliability of the {group} means {value:.2f}, {side} {THRESHOLD}"

@@ -1,0 +1,194 @@
+"""ModelSpec: arrays, parts and names, with every default worked out to a number."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from hlm_models.config.settings import FitSettings, PriorSettings
+from hlm_models.design.build import Design, RandomBlock
+from hlm_models.errors import InputErrors, Problem, nearest
+from hlm_models.parts.covariances import COVARIANCES, Covariance
+from hlm_models.parts.families import Family
+from hlm_models.parts.priors import Prior
+from hlm_models.parts.priors.normal import Normal
+from hlm_models.parts.residuals import Residual
+from hlm_models.types import FloatArray
+
+__all__ = ["BlockPrior", "ModelSpec", "Parameterization", "Priors", "resolve_priors"]
+
+Parameterization = Literal["centered", "noncentered"]
+RESERVED = ("chain", "coef", "draw", "obs")
+
+
+@dataclass(frozen=True)
+class BlockPrior:
+    """Prior of one block's covariance: one resolved covariance a term, in the block's order."""
+
+    terms: tuple[Covariance, ...]
+
+
+@dataclass(frozen=True)
+class Priors:
+    """Resolved priors: no `auto` is left."""
+
+    beta: tuple[Prior, ...]
+    blocks: tuple[BlockPrior, ...]
+    sigma: Prior
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model, ready for any engine.
+
+    `config` is the model file as used, defaults included, in the words of the schema; `digest`
+    identifies model and data together.
+    """
+
+    name: str
+    about: str
+    design: Design
+    priors: Priors
+    family: Family
+    residual: Residual
+    parameterization: Parameterization
+    parameterization_why: str
+    fit: FitSettings
+    config: Mapping[str, Any]
+    digest: str
+    notes: tuple[str, ...]
+
+    @property
+    def blocks(self) -> tuple[RandomBlock, ...]:
+        return self.design.blocks
+
+
+def resolve_priors(settings: PriorSettings, design: Design) -> Priors:
+    """Priors with every `auto` worked out from the data (see docs/priors.md for the formulas).
+
+    Raises
+    ------
+    InputErrors
+        a coefficient, group, term or effect that the model does not have; a covariance that
+        contradicts the bar of its term.
+    """
+    problems: list[Problem] = []
+    beta = _beta_priors(settings, design, problems)
+    s_y = _sd(design.y)
+    known = {block.group: block for block in design.blocks}
+    for group in settings.groups:
+        if group not in known:
+            problems.append(
+                Problem(
+                    f"'{group}' is not a group of this model{nearest(group, known)} "
+                    f"(groups: {', '.join(known)})",
+                    key=f"priors.groups.{group}",
+                )
+            )
+        elif group in RESERVED:
+            problems.append(Problem(f"a group may not be named '{group}'", key="formula"))
+    blocks = tuple(_block_prior(settings, block, s_y, problems) for block in design.blocks)
+    if problems:
+        raise InputErrors(problems)
+    return Priors(beta, blocks, settings.sigma.resolve(loc=0.0, scale=s_y))
+
+
+def _beta_priors(
+    settings: PriorSettings, design: Design, problems: list[Problem]
+) -> tuple[Prior, ...]:
+    s_y = _sd(design.y)
+    spread = [_sd(design.X[:, k]) for k in range(design.p)]
+    scales = [2.5 * s_y / s if s > 0 else 2.5 * s_y for s in spread]
+    locs = [0.0] * design.p
+    if "Intercept" in design.coef:
+        at = design.coef.index("Intercept")
+        means = design.X.mean(axis=0)
+        slopes = [k for k in range(design.p) if k != at]
+        locs[at] = float(design.y.mean())
+        scales[at] = math.sqrt(
+            (2.5 * s_y) ** 2 + sum((float(means[k]) * scales[k]) ** 2 for k in slopes)
+        )
+    given: Mapping[str, Prior] = (
+        settings.beta
+        if isinstance(settings.beta, dict)
+        else dict.fromkeys(design.coef, settings.beta)
+    )
+    for name in given:
+        if name not in design.coef:
+            problems.append(
+                Problem(
+                    f"'{name}' is not a coefficient of this model{nearest(name, design.coef)} "
+                    f"(coefficients: {', '.join(design.coef)})",
+                    key=f"priors.beta.{name}",
+                )
+            )
+    return tuple(
+        given.get(name, Normal()).resolve(loc=loc, scale=scale)
+        for name, loc, scale in zip(design.coef, locs, scales, strict=True)
+    )
+
+
+def _block_prior(
+    settings: PriorSettings, block: RandomBlock, s_y: float, problems: list[Problem]
+) -> BlockPrior:
+    key = f"priors.groups.{block.group}"
+    given = settings.groups.get(block.group)
+    texts = [term.text for term in block.terms]
+    by_term: Mapping[str, Covariance] = {}
+    if isinstance(given, dict):
+        by_term = given
+        for text in given:
+            if text not in texts:
+                problems.append(
+                    Problem(
+                        f"'{text}' is not a term of this group{nearest(text, texts)} "
+                        f"(terms: {', '.join(texts)})",
+                        key=f"{key}.{text}",
+                    )
+                )
+    elif given is not None and len(texts) > 1:
+        problems.append(
+            Problem(
+                f"{block.group} has several terms; give each its prior: "
+                + ", ".join(f"'{text}': {{...}}" for text in texts),
+                key=key,
+            )
+        )
+    elif given is not None:
+        by_term = {texts[0]: given}
+    resolved = []
+    for term in block.terms:
+        default = COVARIANCES["lkj" if term.correlated else "diagonal"]()
+        prior = by_term.get(term.text, default)
+        effects = block.effects[term.columns]
+        if prior.correlated != term.correlated:
+            problems.append(Problem(_contradiction(prior, term.text, len(effects)), key=f"{key}.kind"))
+            continue
+        scales = _effect_scales(block.z[:, term.columns], effects, s_y)
+        try:
+            resolved.append(prior.resolve(effects, scales))
+        except InputErrors as error:
+            problems += [Problem(p.message, key=f"{key}.sd") for p in error.problems]
+    return BlockPrior(tuple(resolved))
+
+
+def _contradiction(prior: Covariance, text: str, q: int) -> str:
+    if not prior.correlated:
+        return (
+            f"{prior.kind} means independent effects, but ({text}) lets them correlate: "
+            f"write ({text.replace('|', '||')}) in the formula, or use lkj"
+        )
+    if q == 1:
+        return f"({text}) has one effect, hence no correlation for {prior.kind}: use kind: diagonal"
+    return f"({text}) has independent effects, hence no correlation for {prior.kind}: use diagonal"
+
+
+def _effect_scales(z: FloatArray, effects: Sequence[str], s_y: float) -> list[float]:
+    spread = [_sd(z[:, k]) for k in range(len(effects))]
+    return [s_y / s if s > 0 and name != "Intercept" else s_y for name, s in zip(effects, spread, strict=True)]
+
+
+def _sd(values: FloatArray) -> float:
+    return float(np.std(values, ddof=1))
