@@ -41,9 +41,15 @@ def read_frame(settings: DataSettings, *, folder: Path, data_dir: Path | None) -
 
 
 def transform(frame: pd.DataFrame, settings: DataSettings) -> pd.DataFrame:
-    """Rows after `where` and `derive`, in their order, indexed by their place from 0."""
-    if not isinstance(frame.index, pd.RangeIndex):
-        frame = frame.reset_index(drop=True)
+    """Rows after `where` and `derive`, in their order, indexed by their place from 0.
+
+    Raises
+    ------
+    InputErrors
+        Two columns have one name, or an expression is refused.
+    """
+    frame = frame.set_axis(frame.columns.map(str), axis="columns").reset_index(drop=True)
+    _refuse_columns(frame.columns.tolist())
     if settings.where is not None:
         frame = filter_rows(frame, settings.where)
     return derive_columns(frame, settings.derive) if settings.derive else frame
@@ -103,8 +109,7 @@ def _read_file(path: Path, labels: list[str] | None = None) -> pd.DataFrame:
         raise InputErrors.one(f"not readable as {suffix}: {reason}", file=str(path)) from None
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()  # pandas stores an index as such in Parquet and Feather
-    frame = frame.set_axis(frame.columns.map(str), axis="columns").reset_index(drop=True)
-    _refuse_columns(frame.columns.tolist(), path)
+    _refuse_columns([str(name) for name in frame.columns], path)
     if frame.empty:
         raise InputErrors.one("there is a header but no row", file=str(path))
     return frame
@@ -149,7 +154,11 @@ def _read_labelled(path: Path) -> pd.DataFrame:
     return table
 
 
-def _refuse_columns(names: list[str], path: Path) -> None:
+def _refuse_columns(names: list[str], path: Path | None = None) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputErrors.one(f"columns that occur twice: {', '.join(twice)}", file=str(path))
+        raise InputErrors.one(
+            f"columns that occur twice: {', '.join(twice)}",
+            key="" if path else "data",
+            file=str(path or ""),
+        )

@@ -16,7 +16,9 @@ HEAD = {"schema": 1, "name": "m", "data": {"source": "radon"}, "formula": "log_r
 
 
 def test_the_schema_file_is_up_to_date():
-    assert (ZOO / SCHEMA_FILE).read_text() == schema_text(), "write it anew: hlm schema"
+    assert (ZOO / SCHEMA_FILE).read_text() == schema_text(), (
+        f"write it anew: hlm schema > configs/{SCHEMA_FILE}"
+    )
 
 
 def test_the_schema_is_a_valid_one():

@@ -5,7 +5,7 @@ import pyreadstat
 import pytest
 
 from hlm_models.config.settings import DataSettings, FileSource
-from hlm_models.data.read import read_frame
+from hlm_models.data.read import read_frame, transform
 from hlm_models.errors import InputErrors
 from hlm_models.parts import datasets
 
@@ -90,6 +90,20 @@ def test_stored_row_numbers_are_left_out(tmp_path, frame):
     found = read(tmp_path, "x.parquet")
     assert list(found) == list(frame)
     assert found.index.tolist() == [0, 1]
+
+
+def test_frame_of_the_user_is_indexed_by_place_and_named_by_text(frame):
+    mine = frame.rename(columns={"n": 7}).set_axis([5, 5, 9])
+    found = transform(mine, DataSettings(source="frame", where="school = 'b'"))
+    assert found.index.tolist() == [0, 2]
+    assert list(found) == ["school", "score", "7"]
+    assert transform(frame.iloc[1:], DataSettings(source="frame")).index.tolist() == [0, 1]
+
+
+def test_frame_of_the_user_with_a_name_twice_is_refused(frame):
+    twice = frame.set_axis(["a", "b", "a"], axis="columns")
+    problem = problem_of(transform, twice, DataSettings(source="frame"))
+    assert str(problem) == "data: columns that occur twice: a"
 
 
 def test_byte_order_mark_is_not_part_of_the_first_name(tmp_path):
