@@ -71,6 +71,10 @@ class Covariance(Part):
         """PyMC variables: sd (q,), named `sd_label`, and the Cholesky factor of corr (q, q)."""
         raise NotImplementedError
 
+    def corr_text(self) -> str:
+        """The prior of the correlations in words, for a covariance that has any."""
+        raise NotImplementedError
+
     def _log_density_sd(self, sd: FloatArray) -> float:
         return sum(
             float(prior.log_density(value, place="scale"))

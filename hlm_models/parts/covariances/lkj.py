@@ -76,6 +76,9 @@ class LKJ(Covariance):
             factor = pt.set_subtensor(factor[row, row], pt.sqrt(left))
         return sd, factor
 
+    def corr_text(self) -> str:
+        return f"lkj({self.eta:g})"
+
     def _shape(self, q: int, partialled_out: int) -> float:
         """Both Beta parameters of a partial correlation given `partialled_out` others."""
         return self.eta + (q - 2 - partialled_out) / 2

@@ -1,0 +1,1 @@
+"""Finished numbers to one page; no statistics are computed here."""

@@ -1,0 +1,232 @@
+"""The population parameters of a fit, one row each, with the same names for both kinds of fit."""
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hlm_models.design.build import RandomBlock
+from hlm_models.results.fits import Fit, PointFit, PosteriorFit
+from hlm_models.spec.model import ModelSpec
+from hlm_models.types import FloatArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["DrawRow", "Parameter", "draw_rows", "parameters", "parameter_draws", "summary"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One population parameter: its name, and where it stands in the posterior.
+
+    `variable` is the posterior's variable and `index` the place in it.
+    """
+
+    name: str
+    variable: str
+    index: tuple[int, ...]
+
+
+def parameters(spec: ModelSpec) -> tuple[Parameter, ...]:
+    """Coefficients, standard deviations, free correlations and sigma, in this order."""
+    found = [Parameter(f"beta[{name}]", "beta", (k,)) for k, name in enumerate(spec.design.coef)]
+    for block in spec.blocks:
+        found += [
+            Parameter(f"sd_{block.group}[{effect}]", f"sd_{block.group}", (k,))
+            for k, effect in enumerate(block.effects)
+        ]
+    for block in spec.blocks:
+        found += [
+            Parameter(
+                f"corr_{block.group}[{block.effects[j]}, {block.effects[i]}]",
+                f"corr_{block.group}",
+                (i, j),
+            )
+            for i, j in free_correlations(block)
+        ]
+    return (*found, Parameter("sigma", "sigma", ()))
+
+
+def free_correlations(block: RandomBlock) -> list[tuple[int, int]]:
+    """Places (row, column) below the diagonal of the correlations that are not fixed at zero."""
+    rows, columns = np.nonzero(np.tril(block.mask, -1))
+    return list(zip(rows.tolist(), columns.tolist(), strict=True))
+
+
+def parameter_draws(fit: PosteriorFit) -> dict[str, FloatArray]:
+    """Draws of every population parameter, (chains, draws) each, by name."""
+    posterior = fit.data["posterior"].to_dataset()
+    return {
+        one.name: np.asarray(posterior[one.variable].values[(slice(None), slice(None), *one.index)])
+        for one in parameters(fit.spec)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class DrawRow:
+    """Posterior summary of one parameter; the interval is 95%, equal-tailed."""
+
+    name: str
+    mean: float
+    sd: float
+    lower: float
+    upper: float
+    ess_bulk: float
+    ess_tail: float
+    r_hat: float
+    mcse_mean: float
+
+
+def draw_row(name: str, draws: FloatArray) -> DrawRow:
+    """Summary of draws (chains, draws); NaN diagnostics for a constant."""
+    lower, upper = np.quantile(draws, [0.025, 0.975])
+    bulk = ess(draws, "bulk")
+    sd = float(draws.std(ddof=1))
+    return DrawRow(
+        name=name,
+        mean=float(draws.mean()),
+        sd=sd,
+        lower=float(lower),
+        upper=float(upper),
+        ess_bulk=bulk,
+        ess_tail=ess(draws, "tail"),
+        r_hat=r_hat(draws),
+        mcse_mean=sd / math.sqrt(ess(draws, "mean")) if bulk > 0 else math.nan,
+    )
+
+
+def ess(draws: FloatArray, method: str) -> float:
+    """Effective sample size (Vehtari et al. 2021, doi:10.1214/20-BA1221); NaN for a constant."""
+    from arviz_stats.base import array_stats
+
+    if np.ptp(draws) == 0:
+        return math.nan
+    extra = {"prob": 0.9} if method == "tail" else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return float(array_stats.ess(draws, chain_axis=0, draw_axis=1, method=method, **extra))
+
+
+def r_hat(draws: FloatArray) -> float:
+    """Rank-normalised split R-hat (Vehtari et al. 2021, doi:10.1214/20-BA1221)."""
+    from arviz_stats.base import array_stats
+
+    if np.ptp(draws) == 0:
+        return math.nan
+    return float(array_stats.rhat(draws, chain_axis=0, draw_axis=1))
+
+
+def draw_rows(fit: PosteriorFit) -> tuple[DrawRow, ...]:
+    """Summary of every population parameter."""
+    return tuple(draw_row(name, draws) for name, draws in parameter_draws(fit).items())
+
+
+def point_values(fit: PointFit) -> dict[str, tuple[float, float]]:
+    """Estimate and standard error of every population parameter, by name; NaN where absent."""
+    found: dict[str, tuple[float, float]] = {}
+    se_beta = np.sqrt(np.diag(fit.vcov_beta))
+    by_group = {estimate.group: estimate for estimate in fit.random}
+    for one in parameters(fit.spec):
+        if one.variable == "beta":
+            [k] = one.index
+            found[one.name] = (float(fit.beta[k]), float(se_beta[k]))
+        elif one.variable == "sigma":
+            found[one.name] = (fit.sigma, fit.sigma * fit.se_log_sigma)
+        elif one.variable.startswith("sd_"):
+            estimate, [k] = by_group[one.variable.removeprefix("sd_")], one.index
+            sd = float(estimate.sd[k])
+            found[one.name] = (sd, sd * float(estimate.se_log_sd[k]))
+        else:
+            estimate = by_group[one.variable.removeprefix("corr_")]
+            r = float(estimate.corr[one.index])
+            found[one.name] = (r, (1 - r**2) * float(estimate.se_z_corr[one.index]))
+    return found
+
+
+def summary(fit: Fit) -> "pd.DataFrame":
+    """One row a population parameter; the same rows for both kinds of fit.
+
+    Columns of a posterior: mean, sd, lower, upper (95%, equal-tailed), ess_bulk, ess_tail, r_hat,
+    mcse_mean. Of a point fit: estimate, se, df, statistic, p, lower, upper (95%, Wald t with
+    Satterthwaite's df; for the coefficients only, intervals of the others are on the log scale or
+    Fisher's z, transformed back).
+    """
+    import pandas as pd
+
+    if isinstance(fit, PosteriorFit):
+        rows = draw_rows(fit)
+        columns = ["mean", "sd", "lower", "upper", "ess_bulk", "ess_tail", "r_hat", "mcse_mean"]
+        return pd.DataFrame(
+            [[getattr(row, column) for column in columns] for row in rows],
+            index=pd.Index([row.name for row in rows], name="parameter"),
+            columns=columns,
+        )
+    return _point_summary(fit)
+
+
+@dataclass(frozen=True, slots=True)
+class CoefficientRow:
+    """Wald test of one coefficient; the interval is 95%."""
+
+    name: str
+    estimate: float
+    se: float
+    df: float
+    statistic: float
+    p: float
+    lower: float
+    upper: float
+
+
+def coefficient_rows(fit: PointFit) -> tuple[CoefficientRow, ...]:
+    """Estimates, Satterthwaite df, t, p and 95% intervals of the coefficients."""
+    from scipy.special import stdtr, stdtrit
+
+    rows = []
+    se = np.sqrt(np.diag(fit.vcov_beta))
+    for k, name in enumerate(fit.spec.design.coef):
+        t = float(fit.beta[k] / se[k])
+        half = float(stdtrit(fit.df[k], 0.975)) * float(se[k])
+        rows.append(
+            CoefficientRow(
+                name=name,
+                estimate=float(fit.beta[k]),
+                se=float(se[k]),
+                df=float(fit.df[k]),
+                statistic=t,
+                p=2 * float(stdtr(fit.df[k], -abs(t))),
+                lower=float(fit.beta[k]) - half,
+                upper=float(fit.beta[k]) + half,
+            )
+        )
+    return tuple(rows)
+
+
+def _point_summary(fit: PointFit) -> "pd.DataFrame":
+    import pandas as pd
+
+    columns = ["estimate", "se", "df", "statistic", "p", "lower", "upper"]
+    tests = {f"beta[{row.name}]": row for row in coefficient_rows(fit)}
+    table = []
+    for name, (estimate, se) in point_values(fit).items():
+        if name in tests:
+            table.append([getattr(tests[name], column) for column in columns])
+        else:
+            lower, upper = _transformed_interval(name, estimate, se)
+            table.append([estimate, se, math.nan, math.nan, math.nan, lower, upper])
+    names = list(point_values(fit))
+    return pd.DataFrame(table, index=pd.Index(names, name="parameter"), columns=columns)
+
+
+def _transformed_interval(name: str, estimate: float, se: float) -> tuple[float, float]:
+    z = 1.959963984540054
+    if not math.isfinite(se) or estimate == 0:
+        return math.nan, math.nan
+    if name.startswith("corr_"):
+        middle, half = math.atanh(estimate), z * se / (1 - estimate**2)
+        return math.tanh(middle - half), math.tanh(middle + half)
+    factor = math.exp(z * se / estimate)
+    return estimate / factor, estimate * factor

@@ -1,0 +1,138 @@
+"""A model in words and symbols: equations by level, formula, priors, sizes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hlm_models.design.build import RandomBlock
+from hlm_models.design.formula import names_in
+from hlm_models.spec.model import ModelSpec
+
+__all__ = ["Description", "PriorRow", "describe"]
+
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+@dataclass(frozen=True, slots=True)
+class PriorRow:
+    """One parameter and its prior, with numbers."""
+
+    parameter: str
+    prior: str
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What `hlm show` prints.
+
+    `equations` are (heading, lines) pairs, one a level; `sizes` maps rows and groups to counts.
+    """
+
+    name: str
+    about: str
+    formula: str
+    equations: tuple[tuple[str, tuple[str, ...]], ...]
+    priors: tuple[PriorRow, ...]
+    sizes: tuple[tuple[str, int], ...]
+    parameterization: str
+    notes: tuple[str, ...]
+
+    def text(self) -> str:
+        """The equations as plain text."""
+        lines = []
+        for heading, body in self.equations:
+            lines += [heading, *(f"    {line}" for line in body)]
+        return "\n".join(lines)
+
+
+def describe(spec: ModelSpec) -> Description:
+    """Equations, formula, priors with their numbers, and sizes of a model."""
+    design = spec.design
+    one = len(spec.blocks) == 1
+    sizes = [("rows", design.n), *((block.group, block.J) for block in spec.blocks)]
+    return Description(
+        name=spec.name,
+        about=spec.about,
+        formula=design.formula.text,
+        equations=_by_level(spec, spec.blocks[0]) if one else _composite(spec),
+        priors=_prior_rows(spec),
+        sizes=tuple(sizes),
+        parameterization=f"{spec.parameterization}: {spec.parameterization_why}",
+        notes=spec.notes,
+    )
+
+
+def _by_level(spec: ModelSpec, block: RandomBlock) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Raudenbush and Bryk's two levels: each row's equation, and the equations of its slopes."""
+    design, group = spec.design, block.group
+    macro = set(design.macro.get(group, ()))
+    slopes: dict[str, list[tuple[str, str]]] = {effect: [] for effect in block.effects}
+    for name in design.coef:
+        pieces = [] if name == "Intercept" else name.split(":")
+        upper = [piece for piece in pieces if set(names_in(piece.split("[")[0])) <= macro]
+        lower = [piece for piece in pieces if piece not in upper]
+        slopes.setdefault(":".join(lower) or "Intercept", []).append((name, " ".join(upper)))
+    terms, second = [], []
+    for k, (slope, coefficients) in enumerate(slopes.items()):
+        varies = slope in block.effects or any(upper for _, upper in coefficients)
+        symbol = f"α{str(k).translate(_SUBSCRIPTS)}" + ("ⱼ" if varies else "")
+        terms.append(symbol if slope == "Intercept" else f"{symbol} {slope}ᵢ")
+        right = [
+            f"β[{name}]" + "".join(f" {piece}ⱼ" for piece in upper.split())
+            for name, upper in coefficients
+        ]
+        if slope in block.effects:
+            right.append(f"b[{slope}]ⱼ")
+        second.append(f"{symbol} = {' + '.join(right)}")
+    names = ", ".join(f"b[{effect}]ⱼ" for effect in block.effects)
+    law = f"({names}) ~ N(0, Ψ)" if block.q > 1 else f"{names} ~ N(0, sd²)"
+    if any(not term.correlated for term in block.terms) and block.q > 1:
+        law += ",  Ψ " + _structure(block)
+    return (
+        (
+            f"Level 1: rows i = 1..{design.n:,}",
+            (f"{design.formula.response}ᵢ = {' + '.join(terms)} + eᵢ,   eᵢ ~ N(0, σ²)",),
+        ),
+        (f"Level 2: {group} j = 1..{block.J:,}", (*second, law)),
+    )
+
+
+def _composite(spec: ModelSpec) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    design = spec.design
+    fixed = [f"β[{name}]" + ("" if name == "Intercept" else f" {name}ᵢ") for name in design.coef]
+    random, laws = [], []
+    for block in spec.blocks:
+        g = block.group
+        for effect in block.effects:
+            random.append(f"b_{g}[{effect}]" + ("" if effect == "Intercept" else f" {effect}ᵢ"))
+        law = f"b_{g} ~ N(0, Ψ_{g}),   {block.J:,} levels"
+        structured = block.q > 1 and any(not term.correlated for term in block.terms)
+        laws.append(f"{law},  Ψ_{g} {_structure(block)}" if structured else law)
+    head = f"{design.formula.response}ᵢ = {' + '.join(fixed)}"
+    tail = f"     + {' + '.join(random)} + eᵢ,   eᵢ ~ N(0, σ²)"
+    return (
+        (f"Rows i = 1..{design.n:,}", (head, tail)),
+        ("Groups (each b is the one of the row's level)", tuple(laws)),
+    )
+
+
+def _structure(block: RandomBlock) -> str:
+    if all(not term.correlated for term in block.terms):
+        return "diagonal"
+    return "block diagonal: " + " and ".join(f"({term.text})" for term in block.terms)
+
+
+def _prior_rows(spec: ModelSpec) -> tuple[PriorRow, ...]:
+    rows = [
+        PriorRow(f"beta[{name}]", str(prior))
+        for name, prior in zip(spec.design.coef, spec.priors.beta, strict=True)
+    ]
+    for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
+        for term, covariance in zip(block.terms, prior.terms, strict=True):
+            effects: Sequence[str] = block.effects[term.columns]
+            rows += [
+                PriorRow(f"sd_{block.group}[{effect}]", str(sd))
+                for effect, sd in zip(effects, covariance.sd_priors(), strict=True)
+            ]
+            if covariance.correlated:
+                rows.append(PriorRow(f"corr_{block.group} ({term.text})", covariance.corr_text()))
+    return (*rows, PriorRow("sigma", str(spec.priors.sigma)))
