@@ -1,12 +1,35 @@
-"""The adapter between engines: where posterior and REML differ, by how much, and why."""
+"""The adapter between engines: where posterior and REML differ, by how much, and why.
 
+Differences are judged on scales where a posterior is nearly normal: beta itself, log sd, Fisher's
+z of a correlation, log sigma. `docs/agreement.md` lists the verdicts.
+"""
+
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Agreement", "AgreementRow", "Cause", "Verdict"]
+import numpy as np
+
+from hlm_models.errors import ModelMismatchError
+from hlm_models.results.fits import PointFit, PosteriorFit
+from hlm_models.results.summary import Parameter, ess, parameter_draws, parameters, point_values
+from hlm_models.spec.model import ModelSpec
+from hlm_models.types import FloatArray
+
+__all__ = ["Agreement", "AgreementRow", "Cause", "Verdict", "agreement", "judge"]
 
 Verdict = Literal["agree", "shifted", "spread", "boundary"]
 Cause = Literal["", "prior", "skew", "boundary", "monte carlo", "unexplained"]
+
+SHIFT = 0.25
+"""A difference of so many posterior sds is a shift."""
+SPREADS = (0.8, 1.25)
+"""Ratios of posterior sd to standard error that count as the same spread."""
+SMALL = 0.1
+"""A random effect whose typical size is below this share of sigma is near zero."""
+STRONG = 0.95
+"""A correlation beyond this is near the boundary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +63,227 @@ class Agreement:
     posterior: str
     reference: str
     rows: tuple[AgreementRow, ...]
+
+
+def agreement(posterior: PosteriorFit, reference: PointFit) -> Agreement:
+    """Posterior against REML (or ML), parameter by parameter, with a verdict in words.
+
+    Raises
+    ------
+    ModelMismatchError
+        the two fits are not of the same model and data.
+    """
+    spec = posterior.spec
+    if spec.design.table.digest != reference.spec.design.table.digest or [
+        one.name for one in parameters(spec)
+    ] != [one.name for one in parameters(reference.spec)]:
+        raise ModelMismatchError(
+            f"{posterior.engine} and {reference.engine} did not fit the same model and data"
+        )
+    draws = parameter_draws(posterior)
+    values = point_values(reference)
+    singular = {estimate.group for estimate in reference.random if estimate.singular}
+    rows = []
+    for one in parameters(spec):
+        estimate, se = values[one.name]
+        name = reference.engine.upper()
+        group = one.variable.partition("_")[2]
+        if group in singular:
+            why = _near_boundary(spec, one, draws, name)
+            rows.append(_boundary_row(one.name, draws[one.name], estimate, why))
+            continue
+        rows.append(
+            judge(
+                one.name,
+                draws[one.name],
+                estimate,
+                se,
+                log_prior=_log_prior(spec, one),
+                reference=name,
+                singular=bool(singular),
+            )
+        )
+    return Agreement(spec.name, posterior.engine, reference.engine, tuple(rows))
+
+
+def judge(
+    name: str,
+    draws: FloatArray,
+    estimate: float,
+    se: float,
+    *,
+    log_prior: Callable[[FloatArray], FloatArray] | None = None,
+    reference: str = "REML",
+    singular: bool = False,
+) -> AgreementRow:
+    """Verdict on one parameter that is not on the boundary.
+
+    Parameters
+    ----------
+    name : its first letters say the scale: `sd_`, `corr_` or `sigma`, else the parameter itself
+    draws : (chains, draws) in the parameter's own units
+    estimate, se : point estimate and standard error in the same units
+    log_prior : log density of the parameter's own prior at values of it, where it has one
+    singular : whether the point fit is on the boundary in some other parameter
+    """
+    scale, slope = _scale(name)
+    z, at = scale(draws), float(scale(np.asarray(estimate)))
+    spread = float(z.std(ddof=1))
+    d = (float(z.mean()) - at) / spread
+    error = spread / math.sqrt(ess(z, "mean"))
+    d_mcse = (float(z.mean()) - at) / error
+    ratio = spread / (se * float(slope(np.asarray(estimate))))
+    verdict: Verdict = "agree"
+    cause: Cause = ""
+    why = ""
+    if abs(d) >= SHIFT:
+        verdict = "shifted"
+        cause, why = _cause(name, z, draws, at, d, d_mcse, log_prior, reference)
+        if cause == "unexplained" and singular:
+            cause = "boundary"
+            why = f"{reference} stands on the boundary of other parameters, the posterior does not"
+        why = f"{abs(d):.2g} posterior sd {'above' if d > 0 else 'below'} {reference}: {why}"
+    elif not SPREADS[0] <= ratio <= SPREADS[1]:
+        verdict = "spread"
+        word = "wider" if ratio > 1 else "narrower"
+        why = (
+            f"same place, but the posterior is {word} ({ratio:.2f} times the standard error), "
+            + (
+                f"for it carries the uncertainty of the other parameters, which {reference}'s "
+                "standard error takes as known or as quadratic"
+                if ratio > 1
+                else "for the prior adds information"
+            )
+        )
+    return AgreementRow(
+        parameter=name,
+        mean=float(draws.mean()),
+        sd=float(draws.std(ddof=1)),
+        estimate=estimate,
+        se=se,
+        d=d,
+        d_mcse=d_mcse,
+        spread_ratio=ratio,
+        verdict=verdict,
+        cause=cause,
+        why=why,
+    )
+
+
+def _cause(
+    name: str,
+    z: FloatArray,
+    draws: FloatArray,
+    at: float,
+    d: float,
+    d_mcse: float,
+    log_prior: Callable[[FloatArray], FloatArray] | None,
+    reference: str,
+) -> tuple[Cause, str]:
+    """The likeliest reason of a shift, tried in turn."""
+    if abs(d_mcse) < 4:
+        return "monte carlo", "within Monte Carlo error; draw more"
+    # The mode is sought in the parameter's own units, where the likelihood has its peak.
+    mode = half_sample_mode(draws.ravel())
+    own, middle = _scale(name)[0](np.asarray(mode)), float(z.mean())
+    if abs(float(own) - at) < 0.5 * abs(middle - at):
+        return "skew", f"the posterior is skewed; its mode, {mode:.4g}, is closer than its mean"
+    if log_prior is not None:
+        flatter = _mean_under_flatter_prior(z, log_prior(draws))
+        if abs(flatter - at) < 0.9 * abs(middle - at):
+            return "prior", f"the prior moves it; under a flatter prior it comes closer to {reference}"
+    return "unexplained", "neither skew nor its own prior explains it; look at the other parameters"
+
+
+def _mean_under_flatter_prior(z: FloatArray, log_prior: FloatArray) -> float:
+    """Posterior mean with the prior raised to the power 1/2, by importance weights.
+
+    Source: Kallioinen et al. (2024), doi:10.1007/s11222-023-10366-5 (power-scaling).
+    """
+    log_weight = -0.5 * log_prior
+    weight = np.exp(log_weight - log_weight.max())
+    return float(np.sum(weight * z) / np.sum(weight))
+
+
+def half_sample_mode(values: FloatArray) -> float:
+    """Mode of a sample, by halving to the densest half again and again.
+
+    Source: Robertson and Cryer (1974), doi:10.1080/01621459.1974.10480236; stopped while a
+    hundred values are left, whose mean is steadier than the last halvings.
+    """
+    ordered = np.sort(values)
+    while len(ordered) > 100:
+        half = (len(ordered) + 1) // 2
+        widths = ordered[half - 1 :] - ordered[: len(ordered) - half + 1]
+        start = int(np.argmin(widths))
+        ordered = ordered[start : start + half]
+    return float(ordered.mean())
+
+
+def _boundary_row(name: str, draws: FloatArray, estimate: float, why: str) -> AgreementRow:
+    return AgreementRow(
+        parameter=name,
+        mean=float(draws.mean()),
+        sd=float(draws.std(ddof=1)),
+        estimate=estimate,
+        se=math.nan,
+        d=math.nan,
+        d_mcse=math.nan,
+        spread_ratio=math.nan,
+        verdict="boundary",
+        cause="boundary",
+        why=why,
+    )
+
+
+def _near_boundary(
+    spec: ModelSpec, one: Parameter, draws: dict[str, FloatArray], reference: str
+) -> str:
+    """How much posterior mass lies near the boundary that the point estimate is on."""
+    group = one.variable.partition("_")[2]
+    [block] = [block for block in spec.blocks if block.group == group]
+    start = f"{reference} is on the boundary (a singular covariance of {group}'s effects)"
+    if one.variable.startswith("sd_"):
+        [k] = one.index
+        size = math.sqrt(float(np.mean(block.z[:, k] ** 2)))
+        near = float(np.mean(draws[one.name] * size < SMALL * draws["sigma"]))
+        return f"{start}; {near:.0%} of the posterior has this effect below {SMALL:g} sigma"
+    near = float(np.mean(np.abs(draws[one.name]) > STRONG))
+    return f"{start}; {near:.0%} of the posterior has |corr| above {STRONG:g}"
+
+
+def _log_prior(spec: ModelSpec, one: Parameter) -> Callable[[FloatArray], FloatArray] | None:
+    """Log density of the parameter's own prior; of a correlation the marginal under LKJ."""
+    if one.variable == "sigma":
+        sigma = spec.priors.sigma
+        return lambda x: sigma.log_density(x, place="scale")
+    if one.variable == "beta":
+        beta = spec.priors.beta[one.index[0]]
+        return lambda x: beta.log_density(x, place="location")
+    group = one.variable.partition("_")[2]
+    at = [block.group for block in spec.blocks].index(group)
+    block, prior = spec.blocks[at], spec.priors.blocks[at]
+    for term, covariance in zip(block.terms, prior.terms, strict=True):
+        inside = range(term.columns.start, term.columns.stop)
+        if one.index[0] in inside and one.variable.startswith("sd_"):
+            sd = covariance.sd_priors()[one.index[0] - term.columns.start]
+            return lambda x: sd.log_density(x, place="scale")
+        if one.index[0] in inside:
+            q = term.q
+            return lambda x: covariance.log_density_corr(x, q)
+    return None
+
+
+def _scale(
+    name: str,
+) -> tuple[Callable[[FloatArray], FloatArray], Callable[[FloatArray], FloatArray]]:
+    """The verdict's scale and its derivative."""
+    if name.startswith("corr_"):
+        return _fisher, lambda x: 1 / (1 - x**2)
+    if name.startswith("sd_") or name == "sigma":
+        return lambda x: np.log(np.maximum(x, 1e-300)), lambda x: 1 / x
+    return lambda x: x, np.ones_like
+
+
+def _fisher(x: FloatArray) -> FloatArray:
+    return np.asarray(np.arctanh(np.clip(x, -1 + 1e-15, 1 - 1e-15)))

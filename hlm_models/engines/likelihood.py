@@ -14,6 +14,7 @@ from hlm_models.config.settings import FitSettings
 from hlm_models.design.build import RandomBlock
 from hlm_models.errors import FitError
 from hlm_models.results.checks import Check, graded
+from hlm_models.results.design_checks import design_checks
 from hlm_models.results.fits import PointFit, RandomEstimate
 from hlm_models.results.progress import Progress, Step
 from hlm_models.spec.model import ModelSpec
@@ -207,7 +208,10 @@ def _results(
         theta=frozen(theta),
         random=(estimate,),
         starts=starts,
-        checks=_checks(problem, best, at, starts, singular),
+        checks=(
+            *_checks(problem, best, at, starts, singular),
+            *design_checks(problem.spec),
+        ),
         seconds=seconds,
         seed=seed,
     )

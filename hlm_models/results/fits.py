@@ -1,5 +1,6 @@
 """The two kinds of result: a point estimate with standard errors, and a posterior."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -85,8 +86,6 @@ class PointFit:
 
     @property
     def bic(self) -> float:
-        import math
-
         return self.criterion + self.parameters * math.log(self.spec.design.n)
 
 
@@ -109,6 +108,15 @@ class PosteriorFit:
     checks: tuple[Check, ...]
     seconds: Mapping[str, float]
     seed: int
+
+    @property
+    def singular(self) -> bool:
+        """A posterior under proper priors is not on the boundary."""
+        return False
+
+    @property
+    def converged(self) -> bool:
+        return all(check.status != "fail" for check in self.checks)
 
 
 Fit = PosteriorFit | PointFit

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hlm_models.algebra.gram import CHUNK
 from hlm_models.design.build import Design
 from hlm_models.spec.model import Parameterization
 
@@ -18,7 +19,16 @@ def mean_reliability(design: Design) -> float:
     Source: Searle, Casella and McCulloch (1992), Variance Components, section 3.6.
     """
     block = design.blocks[0]
-    rest = design.y - design.X @ np.linalg.lstsq(design.X, design.y, rcond=None)[0]
+    scaled = design.x_scaling
+    rest = design.y - design.y_shift
+    products, moments = np.zeros((design.p, design.p)), np.zeros(design.p)
+    for lo in range(0, design.n, CHUNK):
+        part = scaled.apply(design.X[lo : lo + CHUNK])
+        products += part.T @ part
+        moments += part.T @ rest[lo : lo + CHUNK]
+    coefficients = np.linalg.solve(products, moments)
+    for lo in range(0, design.n, CHUNK):
+        rest[lo : lo + CHUNK] -= scaled.apply(design.X[lo : lo + CHUNK]) @ coefficients
     sizes = np.bincount(block.level, minlength=block.J)
     means = np.bincount(block.level, rest, block.J) / sizes
     within = float(np.sum((rest - means[block.level]) ** 2)) / max(design.n - block.J, 1)
@@ -33,11 +43,16 @@ def mean_reliability(design: Design) -> float:
 def choose_parameterization(design: Design) -> tuple[Parameterization, str]:
     """Centred where the rows fix each level's effects, else non-centred, and the reason.
 
+    Blocks of several effects are non-centred: one of them that is hardly informed, or nearly
+    collinear with another, is enough to make the centred form mix badly.
+
     Source: Papaspiliopoulos, Roberts and Skold (2007), doi:10.1214/088342307000000014: the better
     of the two depends on how informative the data are about each effect.
     """
-    value = mean_reliability(design)
-    group = design.blocks[0].group
-    kind: Parameterization = "centered" if value >= THRESHOLD else "noncentered"
-    side = "at least" if kind == "centered" else "below"
-    return kind, f"mean reliability of the {group} means {value:.2f}, {side} {THRESHOLD}"
+    block = max(design.blocks, key=lambda block: block.q)
+    if block.q > 1:
+        return "noncentered", f"{block.group} has {block.q} effects a level"
+    value, group = mean_reliability(design), design.blocks[0].group
+    if value >= THRESHOLD:
+        return "centered", f"mean reliability of the {group} means {value:.2f}, at least {THRESHOLD}"
+    return "noncentered", f"mean reliability of the {group} means {value:.2f}, below {THRESHOLD}"

@@ -71,6 +71,10 @@ class Covariance(Part):
         """PyMC variables: sd (q,), named `sd_label`, and the Cholesky factor of corr (q, q)."""
         raise NotImplementedError
 
+    def log_density_corr(self, r: FloatArray, q: int) -> FloatArray:
+        """Marginal log density of one correlation among q effects, at each element of `r`."""
+        raise NotImplementedError
+
     def corr_text(self) -> str:
         """The prior of the correlations in words, for a covariance that has any."""
         raise NotImplementedError

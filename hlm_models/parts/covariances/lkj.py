@@ -76,6 +76,11 @@ class LKJ(Covariance):
             factor = pt.set_subtensor(factor[row, row], pt.sqrt(left))
         return sd, factor
 
+    def log_density_corr(self, r: FloatArray, q: int) -> FloatArray:
+        a = self._shape(q, 0)
+        log_beta = 2 * math.lgamma(a) - math.lgamma(2 * a)
+        return (a - 1) * np.log1p(-(r**2)) - log_beta - (2 * a - 1) * math.log(2)
+
     def corr_text(self) -> str:
         return f"lkj({self.eta:g})"
 

@@ -1,0 +1,136 @@
+"""The full posterior by the no-U-turn sampler."""
+
+import math
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from hlm_models.config.settings import FitSettings
+from hlm_models.results.checks import Check, graded
+from hlm_models.results.design_checks import design_checks
+from hlm_models.results.fits import PosteriorFit
+from hlm_models.results.posterior import posterior_tree
+from hlm_models.results.progress import Progress, Step
+from hlm_models.results.summary import draw_rows
+from hlm_models.spec.model import ModelSpec
+from hlm_models.types import FloatArray
+
+__all__ = ["fit", "refusals"]
+
+
+def refusals(spec: ModelSpec) -> tuple[str, ...]:  # noqa: ARG001
+    """NUTS takes every model that can be built."""
+    return ()
+
+
+def fit(
+    spec: ModelSpec, settings: FitSettings, progress: Progress, *, with_log_likelihood: bool = False
+) -> PosteriorFit:
+    """Sample the posterior of the latent graph."""
+    started = time.perf_counter()
+    progress(Step("importing PyMC"))
+    from hlm_models.graph.latent import to_pymc
+    from hlm_models.graph.sampling import sample
+
+    parameterization = (
+        spec.parameterization if settings.parameterization == "auto" else settings.parameterization
+    )
+    sampling_seed, tree_seed = np.random.SeedSequence(settings.seed).spawn(2)
+    model = to_pymc(spec, parameterization)
+    built = time.perf_counter()
+    compiled = built
+
+    def tell(step: Step) -> None:
+        nonlocal compiled
+        if compiled == built and step.stage.startswith("sampling"):
+            compiled = time.perf_counter()
+        progress(step)
+
+    raw = sample(model, settings, int(sampling_seed.generate_state(1)[0]), tell)
+    sampled = time.perf_counter()
+    progress(Step("predictive draws"))
+    data = posterior_tree(spec, raw, tree_seed, with_log_likelihood=with_log_likelihood)
+    diverging = int(data["sample_stats"]["diverging"].sum())
+    bare = PosteriorFit(
+        spec=spec,
+        engine="nuts",
+        data=data,
+        sampler=settings.sampler,
+        parameterization=parameterization,
+        divergences=diverging,
+        checks=(),
+        seconds={"build": built - started, "compile": compiled - built, "fit": sampled - compiled},
+        seed=settings.seed,
+    )
+    return replace(bare, checks=(*sampling_checks(bare), *design_checks(spec)))
+
+
+def sampling_checks(fit: PosteriorFit) -> tuple[Check, ...]:
+    """R-hat, effective sample sizes, divergences, energy and tree depth.
+
+    Source: Vehtari et al. (2021), doi:10.1214/20-BA1221, section 4 for R-hat below 1.01 and an
+    effective sample size of 100 a chain; Betancourt (2016), arXiv:1604.00695, for the energy.
+    """
+    rows = draw_rows(fit)
+    stats = fit.data["sample_stats"].to_dataset()
+    chains, draws = stats["diverging"].shape
+    enough = 100.0 * chains
+
+    def extreme(values: list[float], pick: str) -> tuple[float, str]:
+        known = [(v, row.name) for v, row in zip(values, rows, strict=True) if not math.isnan(v)]
+        return (max if pick == "max" else min)(known, default=(math.nan, "nothing"))
+
+    r_hat, worst_r_hat = extreme([row.r_hat for row in rows], "max")
+    bulk, worst_bulk = extreme([row.ess_bulk for row in rows], "min")
+    tail, worst_tail = extreme([row.ess_tail for row in rows], "min")
+    share = fit.divergences / (chains * draws)
+    checks = [
+        graded("r_hat", r_hat, warn=1.01, fail=1.05, message=f"largest R-hat ({worst_r_hat})"),
+        graded(
+            "ess_bulk",
+            bulk,
+            warn=enough,
+            fail=enough / 4,
+            below=True,
+            message=f"smallest bulk effective sample size ({worst_bulk})",
+        ),
+        graded(
+            "ess_tail",
+            tail,
+            warn=enough,
+            fail=enough / 4,
+            below=True,
+            message=f"smallest tail effective sample size ({worst_tail})",
+        ),
+        graded(
+            "divergences",
+            share,
+            warn=0.0,
+            fail=0.01,
+            message=f"share of divergent draws ({fit.divergences} of {chains * draws})",
+        ),
+    ]
+    if "energy" in stats:
+        checks.append(
+            graded(
+                "energy",
+                bfmi(stats["energy"].values),
+                warn=0.3,
+                fail=0.2,
+                below=True,
+                message="smallest fraction of missing information of the energy (E-BFMI)",
+            )
+        )
+    if "reached_max_treedepth" in stats:
+        reached = float(stats["reached_max_treedepth"].mean())
+        checks.append(
+            graded("tree_depth", reached, warn=0.01, message="share of draws at the longest path")
+        )
+    return tuple(checks)
+
+
+def bfmi(energy: FloatArray) -> float:
+    """Smallest E-BFMI over chains of energies (chains, draws)."""
+    change = np.mean(np.diff(energy, axis=1) ** 2, axis=1)
+    return float(np.min(change / np.var(energy, axis=1, ddof=1)))

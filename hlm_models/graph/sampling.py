@@ -1,0 +1,103 @@
+"""PyMC models to draws: the samplers' glue."""
+
+import importlib.util
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pymc as pm
+
+from hlm_models.config.settings import FitSettings
+from hlm_models.errors import FitError, InputErrors
+from hlm_models.results.progress import Progress, Step
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+__all__ = ["sample"]
+
+
+def sample(model: pm.Model, settings: FitSettings, seed: int, progress: Progress) -> "DataTree":
+    """Draws of all variables of `model`, by the sampler that the settings name.
+
+    Raises
+    ------
+    InputErrors
+        the sampler is not installed.
+    FitError
+        the sampler found no point to start from.
+    """
+    if importlib.util.find_spec(settings.sampler) is None:
+        raise InputErrors.one(
+            f"{settings.sampler} is not installed: pip install 'hlm-models[samplers]', "
+            "or use nutpie",
+            key="fit.sampler",
+        )
+    if settings.sampler == "nutpie":
+        return _nutpie(model, settings, seed, progress)
+    progress(Step(f"sampling with {settings.sampler}"))
+    with model, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.getLogger("pymc").setLevel(logging.ERROR)
+        return pm.sample(
+            draws=settings.draws,
+            tune=settings.tune,
+            chains=settings.chains,
+            cores=_cores(settings),
+            random_seed=seed,
+            nuts_sampler=settings.sampler,
+            nuts={"target_accept": settings.target_accept},
+            progressbar=False,
+            compute_convergence_checks=False,
+        )
+
+
+def _nutpie(model: pm.Model, settings: FitSettings, seed: int, progress: Progress) -> "DataTree":
+    import nutpie
+
+    progress(Step("compiling"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compiled = nutpie.compile_pymc_model(model, backend="numba")
+
+    def tell(chains: list[Any]) -> None:
+        progress(
+            Step(
+                "sampling",
+                done=sum(chain.finished_draws for chain in chains),
+                total=settings.chains * (settings.draws + settings.tune),
+                divergences=sum(chain.divergences for chain in chains),
+            )
+        )
+
+    handle = nutpie.sample(
+        compiled,
+        draws=settings.draws,
+        tune=settings.tune,
+        chains=settings.chains,
+        cores=_cores(settings),
+        seed=seed,
+        target_accept=settings.target_accept,
+        save_warmup=False,
+        progress_bar=False,
+        progress_callback=tell,
+        progress_rate=200,
+        blocking=False,
+    )
+    # A blocking call would swallow Ctrl-C and hand back the draws so far.
+    while True:
+        try:
+            return handle.wait(timeout=0.2)
+        except TimeoutError:
+            continue
+        except KeyboardInterrupt:
+            handle.abort()
+            raise
+        except RuntimeError as error:
+            raise FitError(f"the sampler stopped: {str(error).splitlines()[0]}") from error
+
+
+def _cores(settings: FitSettings) -> int:
+    import os
+
+    return settings.cores or min(settings.chains, os.cpu_count() or 1)

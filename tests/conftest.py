@@ -1,0 +1,57 @@
+"""What every test may use: hypothesis profiles, where the data lie, and a count of the skips."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+# Before any test module is imported: some look at the environment when they are collected.
+if "HLM_DATA" not in os.environ and (SHARED / "data" / "nels.csv").exists():
+    os.environ["HLM_DATA"] = str(SHARED / "data")
+
+# Function-scoped fixtures here are immutable or functions, so examples may share them.
+_SHARED_FIXTURES = [HealthCheck.function_scoped_fixture]
+settings.register_profile(
+    "fast",
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=_SHARED_FIXTURES,
+)
+settings.register_profile(
+    "deep", max_examples=500, deadline=None, database=None, suppress_health_check=_SHARED_FIXTURES
+)
+settings.load_profile("fast")
+
+WANTED = {
+    "the NELS file": r"\bNELS\b|\bHLM_DATA\b",
+    "R": r"\bR\b|\bRscript\b",
+    "Chromium": r"(?i)\bchromium\b|\bchrome\b",
+    "the reference numbers": r"\bHLM_REFERENCE\b",
+}
+"""What a test may be skipped for want of, and the words of its reason that tell so."""
+
+
+@pytest.fixture(scope="session")
+def reference_folder():
+    """The folder of reference numbers, outside the package."""
+    folder = Path(os.environ.get("HLM_REFERENCE", SHARED / "reference"))
+    if not (folder / "lme4_polished.json").exists():
+        pytest.skip(f"no reference numbers in {folder}: set HLM_REFERENCE")
+    return folder
+
+
+def pytest_terminal_summary(terminalreporter):
+    reasons = [
+        report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        for report in terminalreporter.stats.get("skipped", [])
+    ]
+    for what, words in WANTED.items():
+        count = sum(bool(re.search(words, reason)) for reason in reasons)
+        if count:
+            terminalreporter.write_line(f"skipped for want of {what}: {count}", yellow=True)

@@ -1,0 +1,452 @@
+"""Every part of every shelf, found by itself, does what its contract says."""
+
+import json
+import math
+from typing import get_args
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from scipy import integrate, stats
+
+from hlm_models.config.load import config_from_mapping
+from hlm_models.config.settings import ModelConfig
+from hlm_models.errors import InputErrors
+from hlm_models.parts.covariances import COVARIANCES
+from hlm_models.parts.families import FAMILIES
+from hlm_models.parts.priors import PRIORS
+from hlm_models.parts.residuals import RESIDUALS
+
+SHELVES = {
+    "priors": PRIORS,
+    "covariances": COVARIANCES,
+    "families": FAMILIES,
+    "residuals": RESIDUALS,
+}
+
+SETTINGS = {
+    "uniform": [{"lower": 0.4, "upper": 2.9}],
+    "student_t": [{}, {"df": 1}, {"df": 30, "loc": -2, "scale": 5}],
+    "half_student_t": [{}, {"df": 1}, {"df": 30, "scale": 0.01}],
+    "normal": [{}, {"loc": -2, "scale": 5}],
+}
+"""Settings to try, for parts that need some or that have a shape; the others stand by default."""
+
+PARTS = [
+    pytest.param(kind(**words), id=f"{shelf}-{name}-{i}")
+    for shelf, kinds in SHELVES.items()
+    for name, kind in kinds.items()
+    for i, words in enumerate(SETTINGS.get(name, [{}]))
+]
+PLACED = [
+    pytest.param(
+        PRIORS[name](**words).resolve(loc=1.3, scale=0.7), place, id=f"{name}-{i}-{place}"
+    )
+    for name, kind in PRIORS.items()
+    for place in sorted(kind.places)
+    for i, words in enumerate(SETTINGS.get(name, [{}]))
+]
+PROPER = [case for case in PLACED if case.values[0].proper]
+LOW = {"location": -math.inf, "scale": 0.0}
+
+
+def test_no_shelf_is_empty():
+    assert all(SHELVES.values())
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_settings_survive_being_written_down(part):
+    assert type(part).model_validate(part.model_dump()) == part
+    assert type(part).model_validate(json.loads(part.model_dump_json())) == part
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_is_frozen_and_closed(part):
+    with pytest.raises(ValidationError, match="frozen"):
+        part.kind = "other"
+    with pytest.raises(ValidationError, match="colour"):
+        type(part)(**part.model_dump(), colour="red")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_says_what_it_is(part):
+    assert type(part).__doc__
+    assert part.kind == type(part).model_fields["kind"].default
+
+
+def model(**more):
+    head = {"schema": 1, "name": "m", "data": {"source": "radon"}, "formula": "y ~ 1 + (1 | g)"}
+    return config_from_mapping({**head, **more}, [])
+
+
+@pytest.mark.parametrize(
+    ("kinds", "place"),
+    [
+        (
+            {k for k, v in PRIORS.items() if "location" in v.places},
+            lambda prior: {"priors": {"beta": prior}},
+        ),
+        (
+            {k for k, v in PRIORS.items() if "scale" in v.places},
+            lambda prior: {"priors": {"sigma": prior}},
+        ),
+        (set(COVARIANCES), lambda prior: {"priors": {"groups": {"g": prior}}}),
+    ],
+    ids=["location", "scale", "covariance"],
+)
+def test_a_misspelt_kind_lists_every_kind_that_may_stand_there(kinds, place):
+    with pytest.raises(InputErrors) as caught:
+        model(**place({"kind": "gibberish"}))
+    text = str(caught.value)
+    assert all(kind in text for kind in kinds)
+    for kind in kinds:
+        model(**place({"kind": kind, **SETTINGS.get(kind, [{}])[0]}))
+
+
+@pytest.mark.parametrize(("key", "shelf"), [("family", FAMILIES), ("residual", RESIDUALS)])
+def test_a_model_file_can_name_every_family_and_residual(key, shelf):
+    assert set(get_args(ModelConfig.model_fields[key].annotation)) == set(shelf)
+
+
+# --- priors of one number ---
+
+
+def density(prior, place):
+    return lambda x: float(np.exp(prior.log_density(np.asarray(x), place=place)))
+
+
+def mass(function, low, breaks):
+    """Integral from `low` to infinity, split where the settings say that something happens."""
+    edges = [low, *sorted(x for x in set(breaks) if x > low), math.inf]
+    return sum(
+        integrate.quad(function, a, b, epsabs=1e-11, epsrel=1e-11, limit=200)[0]
+        for a, b in zip(edges[:-1], edges[1:], strict=True)
+    )
+
+
+@pytest.mark.parametrize(("prior", "place"), PROPER)
+def test_a_density_integrates_to_one(prior, place):
+    total = mass(density(prior, place), LOW[place], prior.numbers().values())
+    assert total == pytest.approx(1.0, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("prior", "place"), [case for case in PLACED if not case.values[0].proper]
+)
+def test_an_improper_prior_has_no_total_and_cannot_be_drawn_from(prior, place):
+    # Its mass grows with the interval as the interval does: density one, wherever one looks.
+    x = np.geomspace(1e-6, 1e6, 25)
+    np.testing.assert_array_equal(prior.log_density(x, place=place), 0.0)
+    with pytest.raises(InputErrors, match="improper"):
+        prior.draw(np.random.default_rng(1), 1, place=place)
+
+
+@pytest.mark.parametrize(
+    "prior", [case.values[0] for case in PLACED if case.values[1] == "scale"], ids=str
+)
+def test_a_prior_of_a_scale_has_no_density_below_zero(prior):
+    below = prior.log_density(np.array([-1e-300, -1.0, -1e9]), place="scale")
+    np.testing.assert_array_equal(below, -np.inf)
+
+
+def cumulative(function, draws, low):
+    """Integral of a density from `low` to each of the sorted draws, by 20 Gauss points a gap."""
+    nodes, weights = np.polynomial.legendre.leggauss(20)
+    a, b = draws[:-1, None], draws[1:, None]
+    gaps = (function((a + b) / 2 + (b - a) / 2 * nodes) * weights).sum(axis=1) * (b - a)[:, 0] / 2
+    first = integrate.quad(function, low, draws[0])[0]
+    return first + np.append(0.0, np.cumsum(gaps))
+
+
+@pytest.mark.parametrize(("prior", "place"), PROPER)
+def test_draws_have_the_density(prior, place):
+    draws = np.sort(prior.draw(np.random.default_rng(20), 4000, place=place))
+    assert draws.shape == (4000,)
+    low = max(LOW[place], prior.numbers().get("lower", LOW[place]))
+    uniform = cumulative(
+        lambda x: np.exp(prior.log_density(np.asarray(x), place=place)), draws, low
+    )
+    # The seed is fixed, so this either holds for good or fails for good; 1e-4 is far below what
+    # a right sampler gives and far above what a wrong scale or shape gives at 4000 draws.
+    assert stats.kstest(np.clip(uniform, 0, 1), "uniform").pvalue > 1e-4
+
+
+def compiled(inputs, outputs):
+    import pytensor
+    from pytensor.compile.mode import Mode
+
+    # Interpreted: compiling for speed would take far longer than evaluating a few points.
+    return pytensor.function(
+        inputs,
+        outputs,
+        mode=Mode(linker="py", optimizer="fast_compile"),
+        on_unused_input="ignore",
+    )
+
+
+@pytest.mark.parametrize(("prior", "place"), PLACED)
+def test_the_pymc_form_has_the_density(prior, place):
+    import pymc as pm
+
+    x = np.array([-2.0, -0.1, 0.05, 0.5, 1.0, 2.5, 3.0, 40.0])
+    with pm.Model():
+        variable = type(prior).pymc("x", prior.numbers(), place=place, shape=len(x))
+        [value] = [compiled([], pm.logp(variable, x))()]
+    mine = prior.log_density(x, place=place)
+    np.testing.assert_allclose(value, mine, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("prior", "place"), PLACED)
+def test_the_pymc_form_of_several_takes_settings_by_element_and_dims(prior, place):
+    import pymc as pm
+
+    settings = {key: np.full(3, value) for key, value in prior.numbers().items()}
+    with pm.Model(coords={"coef": ["a", "b", "c"]}) as found:
+        type(prior).pymc("x", settings, place=place, dims="coef")
+    assert found.named_vars_to_dims["x"] == ("coef",)
+    assert found["x"].name == "x"
+
+
+@pytest.mark.parametrize(("prior", "place"), PLACED)
+def test_a_resolved_prior_has_numbers_only_and_prints_them(prior, place):  # noqa: ARG001
+    assert all(isinstance(value, int | float) for value in prior.numbers().values())
+    assert str(prior).startswith(f"{prior.kind}(")
+    assert prior.resolve(loc=99.0, scale=99.0) == prior
+
+
+# --- covariances ---
+
+COVARIANCE_SETTINGS = {"lkj": [{"eta": 1}, {"eta": 2}, {"eta": 4.5}]}
+EFFECTS = ("Intercept", "days", "ses", "age")
+
+
+def covariance(name, q, words):
+    return COVARIANCES[name](**words).resolve(EFFECTS[:q], [1.5, 0.3, 2.0, 1.0][:q])
+
+
+TERMS = [
+    pytest.param(covariance(name, q, words), q, id=f"{name}-{i}-q{q}")
+    for name, kind in COVARIANCES.items()
+    for q in ((2, 3, 4) if kind.correlated else (1, 2, 3))
+    for i, words in enumerate(COVARIANCE_SETTINGS.get(name, [{}]))
+]
+CORRELATED = [case for case in TERMS if type(case.values[0]).correlated]
+
+
+@pytest.mark.parametrize(("prior", "q"), TERMS)
+def test_a_drawn_covariance_is_one(prior, q):
+    rng = np.random.default_rng(5)
+    for _ in range(50):
+        sd, corr = prior.draw(rng)
+        assert sd.shape == (q,)
+        assert (sd > 0).all()
+        np.testing.assert_array_equal(np.diag(corr), 1.0)
+        np.testing.assert_array_equal(corr, corr.T)
+        np.linalg.cholesky(corr)
+        assert np.isfinite(prior.log_density(sd, corr))
+        if not prior.correlated:
+            np.testing.assert_array_equal(corr, np.eye(q))
+
+
+@pytest.mark.parametrize(("prior", "q"), TERMS)
+def test_what_is_no_correlation_matrix_has_no_density(prior, q):
+    if q > 1:
+        corr = np.eye(q)
+        corr[0, 1] = corr[1, 0] = 1.2
+        assert prior.log_density(np.ones(q), corr) == -np.inf
+    assert prior.log_density(-np.ones(q), np.eye(q)) == -np.inf
+
+
+def scales(prior, sd):
+    """Log density of the standard deviations alone."""
+    priors = zip(prior.sd_priors(), sd, strict=True)
+    return sum(float(one.log_density(np.asarray(x), place="scale")) for one, x in priors)
+
+
+def angles(points):
+    """Nodes x = sin t of (-1, 1) and weights, which take the square roots out of the ends."""
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    t = nodes * math.pi / 2
+    return np.sin(t), weights * math.pi / 2 * np.cos(t)
+
+
+@pytest.mark.parametrize(("prior", "q"), [case for case in CORRELATED if case.values[1] == 2])
+def test_a_density_integrates_to_one_over_the_correlation(prior, q):
+    sd = np.array([0.8, 0.4])
+    x, weights = angles(60)
+    values = [
+        math.exp(prior.log_density(sd, np.array([[1, r], [r, 1]])) - scales(prior, sd)) for r in x
+    ]
+    assert q == 2
+    assert weights @ values == pytest.approx(1.0, rel=1e-10)
+
+
+@pytest.mark.parametrize(("prior", "q"), [case for case in CORRELATED if case.values[1] == 3])
+def test_a_density_integrates_to_one_over_three_correlations(prior, q):
+    # r23 runs over the interval that keeps the matrix positive: r12 r13 + width t, t in (-1, 1).
+    sd = np.ones(q)
+    total = 0.0
+    x, weights = angles(16)
+    for a, wa in zip(x, weights, strict=True):
+        for b, wb in zip(x, weights, strict=True):
+            width = math.sqrt((1 - a * a) * (1 - b * b))
+            for t, wt in zip(x, weights, strict=True):
+                c = a * b + width * t
+                corr = np.array([[1, a, b], [a, 1, c], [b, c, 1]])
+                value = prior.log_density(sd, corr) - scales(prior, sd)
+                total += wa * wb * wt * width * math.exp(value)
+    assert total == pytest.approx(1.0, rel=1e-8)
+
+
+@pytest.mark.parametrize("eta", [1.0, 2.0, 4.5])
+@pytest.mark.parametrize("q", [2, 3, 4])
+def test_each_correlation_of_lkj_draws_is_beta(q, eta):
+    """Lewandowski et al. (2009), section 2.1: Beta(eta + (q - 2) / 2) on (-1, 1), every one."""
+    prior = covariance("lkj", q, {"eta": eta})
+    rng = np.random.default_rng(9)
+    corr = np.array([prior.draw(rng)[1] for _ in range(4000)])
+    shape = eta + (q - 2) / 2
+    for row, column in zip(*np.tril_indices(q, -1), strict=True):
+        law = stats.beta(shape, shape, loc=-1, scale=2)
+        assert stats.kstest(corr[:, row, column], law.cdf).pvalue > 1e-4
+
+
+@pytest.mark.parametrize(("prior", "q"), TERMS)
+def test_drawn_standard_deviations_have_their_priors(prior, q):
+    rng = np.random.default_rng(11)
+    sd = np.array([prior.draw(rng)[0] for _ in range(4000)])
+    for k, one in enumerate(prior.sd_priors()):
+        drawn = np.sort(sd[:, k])
+        uniform = cumulative(
+            lambda x, one=one: np.exp(one.log_density(np.asarray(x), place="scale")), drawn, 0.0
+        )
+        assert stats.kstest(np.clip(uniform, 0, 1), "uniform").pvalue > 1e-4
+    if q > 1:
+        assert abs(stats.spearmanr(sd[:, 0], sd[:, 1]).statistic) < 4 / math.sqrt(4000)
+
+
+def jacobian(function, x):
+    """Central differences of two widths, extrapolated: error about 1e-11."""
+
+    def central(h):
+        steps = h * np.eye(len(x))
+        return np.column_stack([(function(x + s) - function(x - s)) / (2 * h) for s in steps])
+
+    return (4 * central(5e-4) - central(1e-3)) / 3
+
+
+@pytest.mark.parametrize(("prior", "q"), TERMS)
+def test_the_pymc_form_of_a_covariance_has_the_density(prior, q):
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    with pm.Model(coords={"effect_g": EFFECTS[:q]}) as found:
+        sd, factor = prior.pymc("g", "effect_g")
+        corr = pt.dot(factor, factor.T)
+    assert sd.name == "sd_g"
+    assert found.named_vars_to_dims["sd_g"] == ("effect_g",)
+    values = found.value_vars
+    logp = compiled(values, found.logp())
+    place = compiled(values, found.replace_rvs_by_values([sd, corr]))
+    rng = np.random.default_rng(13)
+    start = [np.asarray(value) for value in found.initial_point().values()]
+    cuts = np.cumsum([value.size for value in start])[:-1]
+    rows, columns = np.tril_indices(q, -1)
+    if not prior.correlated:
+        rows = columns = np.zeros(0, dtype=int)
+
+    def unpacked(x):
+        return [
+            part.reshape(value.shape)
+            for part, value in zip(np.split(x, cuts), start, strict=True)
+        ]
+
+    def flat(x):
+        sd, corr = place(*unpacked(x))
+        return np.append(sd, corr[rows, columns])
+
+    for _ in range(3):
+        x = rng.normal(scale=0.8, size=sum(value.size for value in start))
+        sd_value, corr_value = place(*unpacked(x))
+        sign, logdet = np.linalg.slogdet(jacobian(flat, x))
+        assert sign != 0
+        mine = prior.log_density(sd_value, corr_value) + logdet
+        # The Jacobian by differences is what limits this; tests/graph has it exactly.
+        assert float(logp(*unpacked(x))) == pytest.approx(mine, rel=1e-8, abs=1e-8)
+
+
+def test_a_prior_of_an_effect_that_the_term_lacks_is_refused_with_the_effects():
+    prior = COVARIANCES["diagonal"](sd={"dys": {"kind": "half_normal"}})
+    with pytest.raises(InputErrors, match=r"'dys'.*did you mean 'days'.*Intercept, days"):
+        prior.resolve(EFFECTS[:2], [1.0, 1.0])
+
+
+def test_standard_deviations_of_different_kinds_stand_in_their_order():
+    import pymc as pm
+
+    prior = COVARIANCES["diagonal"](
+        sd={"days": {"kind": "exponential", "scale": 0.2}, "ses": {"kind": "half_normal"}}
+    ).resolve(EFFECTS[:3], [1.0, 2.0, 3.0])
+    assert [one.kind for one in prior.sd_priors()] == [
+        "half_student_t",
+        "exponential",
+        "half_normal",
+    ]
+    with pm.Model(coords={"effect_g": EFFECTS[:3]}) as found:
+        sd, _ = prior.pymc("g", "effect_g")
+    free = {rv.name: rv for rv in found.free_RVs}
+    pieces = [free[f"sd_g_{kind}"] for kind in ("half_student_t", "exponential", "half_normal")]
+    value, *each = compiled(
+        found.value_vars, found.replace_rvs_by_values([sd, *pieces])
+    )(*(np.array([x]) for x in (0.1, 0.2, 0.3)))
+    np.testing.assert_array_equal(value, np.concatenate(each))
+
+
+# --- families and residual structures ---
+
+NOISE = [pytest.param(kind(), id=name) for name, kind in FAMILIES.items()]
+
+
+@pytest.mark.parametrize("family", NOISE)
+def test_a_family_integrates_to_one_over_the_response(family):
+    def value(y):
+        return float(np.exp(family.log_density(np.asarray(y), np.asarray(0.3), 1.7)))
+
+    assert mass(value, -math.inf, [0.3]) == pytest.approx(1.0, abs=1e-8)
+
+
+@pytest.mark.parametrize("family", NOISE)
+def test_responses_of_a_family_have_its_density(family):
+    y = np.sort(family.draw(np.random.default_rng(3), np.full(4000, 0.3), 1.7))
+
+    def value(x):
+        return np.exp(family.log_density(np.asarray(x), np.asarray(0.3), 1.7))
+
+    assert stats.kstest(cumulative(value, y, -math.inf), "uniform").pvalue > 1e-4
+
+
+@pytest.mark.parametrize("family", NOISE)
+def test_a_family_takes_a_scale_by_row(family):
+    y, eta, scale = np.array([0.5, -1.0]), np.array([0.1, 0.2]), np.array([1.0, 3.0])
+    both = family.log_density(y, eta, scale)
+    each = [float(family.log_density(*row)) for row in zip(y, eta, scale, strict=True)]
+    np.testing.assert_allclose(both, each, rtol=1e-14)
+    assert family.draw(np.random.default_rng(1), eta, scale).shape == (2,)
+
+
+@pytest.mark.parametrize("family", NOISE)
+def test_the_pymc_form_of_a_family_has_the_density(family):
+    import pymc as pm
+
+    y, eta = np.array([0.5, -1.0, 7.0]), np.array([0.1, 0.2, 0.3])
+    with pm.Model(coords={"obs": range(3)}) as found:
+        family.pymc("y_obs", eta, 1.7, observed=y, dims="obs")
+    assert float(compiled([], found.logp())()) == pytest.approx(
+        family.log_density(y, eta, 1.7).sum(), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize("name", RESIDUALS)
+def test_a_residual_structure_scales_with_sigma(name):
+    residual = RESIDUALS[name]()
+    np.testing.assert_allclose(2 * np.asarray(residual.scale(1.5)), residual.scale(3.0))
