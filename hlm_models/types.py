@@ -1,7 +1,5 @@
 """Array aliases and the one way to make an array read-only."""
 
-
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +17,3 @@ def frozen[Scalar: np.generic](array: NDArray[Scalar]) -> NDArray[Scalar]:
     """
     array.flags.writeable = False
     return array
-
-
-
-

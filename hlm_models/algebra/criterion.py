@@ -70,7 +70,7 @@ def full_deviance(
 
 
 def _least_squares(S: FloatArray) -> tuple[FloatArray, FloatArray, float]:
-    """beta = S_xx^-1 S_xy, the lower factor of S_xx, and r2 = S_yy - S_yx beta."""
+    """Beta = S_xx^-1 S_xy, the lower factor of S_xx, and r2 = S_yy - S_yx beta."""
     p = len(S) - 1
     factor = np.linalg.cholesky(S[:p, :p]) if p else np.zeros((0, 0))
     half = np.linalg.solve(factor, S[:p, p])

@@ -191,7 +191,10 @@ def _cause(
     if log_prior is not None:
         flatter = _mean_under_flatter_prior(z, log_prior(draws))
         if abs(flatter - at) < 0.9 * abs(middle - at):
-            return "prior", f"the prior moves it; under a flatter prior it comes closer to {reference}"
+            return (
+                "prior",
+                f"the prior moves it; under a flatter prior it comes closer to {reference}",
+            )
     return "unexplained", "neither skew nor its own prior explains it; look at the other parameters"
 
 

@@ -171,7 +171,10 @@ def build_design(
         X=frozen(X),
         coef=encoding.names,
         blocks=tuple(blocks),
-        macro={group: tuple(c for c in table.columns if c in found & used) for group, found in macro.items()},
+        macro={
+            group: tuple(c for c in table.columns if c in found & used)
+            for group, found in macro.items()
+        },
         confounded=tuple(problem.message for problem in confounded),
         encoding=encoding,
     )
@@ -269,7 +272,9 @@ def _confounded(
         what = f"{names} {'are' if many else 'is'} constant within {block.group}"
         if allowed:
             problems.append(
-                Problem(f"{what}: the random slope is confounded with the intercept of {block.group}")
+                Problem(
+                    f"{what}: the random slope is confounded with the intercept of {block.group}"
+                )
             )
             continue
         repair = joined(kept, block.group, correlated=term.correlated) if kept else "nothing"
@@ -319,7 +324,9 @@ def _rank_problems(X: FloatArray, names: Sequence[str]) -> list[Problem]:
             )
             continue
         weights = np.linalg.solve(pivoted[:rank, :rank], pivoted[:rank, position])
-        partners = [names[order[i]] for i in range(rank) if abs(weights[i]) > 1e-6 * np.abs(weights).max()]
+        partners = [
+            names[order[i]] for i in range(rank) if abs(weights[i]) > 1e-6 * np.abs(weights).max()
+        ]
         others = ", ".join(sorted(partners, key=list(names).index))
         problems.append(
             Problem(

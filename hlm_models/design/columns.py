@@ -59,7 +59,9 @@ def encode(side: str, table: Table) -> tuple[Encoding, FloatArray]:
     try:
         terms = list(Formula(side))
     except FormulaicError as error:
-        raise InputErrors.one(f"'{side}' cannot be read: {_first_line(error)}", key="formula") from None
+        raise InputErrors.one(
+            f"'{side}' cannot be read: {_first_line(error)}", key="formula"
+        ) from None
     products = tuple(
         tuple(factor.expr for factor in term.factors if factor.expr != "1") for term in terms
     )
@@ -80,7 +82,9 @@ def _is_number(table: Table, name: str) -> bool:
 def _learn(side: str, table: Table) -> Any:
     from formulaic import Formula
 
-    spec = _guarded(lambda: Formula(side).get_model_matrix(_frame(side, table), context=_CONTEXT), side)
+    spec = _guarded(
+        lambda: Formula(side).get_model_matrix(_frame(side, table), context=_CONTEXT), side
+    )
     return spec.model_spec
 
 
@@ -116,7 +120,9 @@ def _guarded(work: Any, side: str) -> Any:
         with np.errstate(all="ignore"):
             return work()
     except (FormulaicError, ValueError, TypeError, ZeroDivisionError) as error:
-        raise InputErrors.one(f"'{side}' cannot be computed: {_first_line(error)}", key="formula") from None
+        raise InputErrors.one(
+            f"'{side}' cannot be computed: {_first_line(error)}", key="formula"
+        ) from None
 
 
 def _refuse_unseen_labels(state: Any, table: Table) -> None:

@@ -167,9 +167,7 @@ def _random_terms(inner: str) -> list[RandomTerm]:
     effects = re.sub(r"\s+", " ", _checked(effects, f"'({inner})'"))
     word = r"[^\W\d]\w*|`[^`]+`"
     if not re.fullmatch(rf"(?:{word})(?:\s*[:/]\s*(?:{word}))*", group.strip()):
-        _fail(
-            f"the group of '({inner})' must be a column, a:b or a/b; found '{group.strip()}'"
-        )
+        _fail(f"the group of '({inner})' must be a column, a:b or a/b; found '{group.strip()}'")
     if "/" in group and ":" in group:
         _fail(f"the group of '({inner})' mixes / and :; write the terms out, (1 | a) + (1 | a:b)")
     names = [name.strip().strip("`") for name in re.split(r"[:/]", group)]
@@ -201,7 +199,9 @@ def _checked(expression: str, where: str) -> str:
         if match.group("op") in ("/", "~"):
             _fail(f"'{match.group('op')}' is not part of the formula grammar, in {where}")
         if match.group("number") and match.group("number") not in ("0", "1"):
-            _fail(f"a number other than 0 and 1 stands alone, '{match.group('number')}', in {where}")
+            _fail(
+                f"a number other than 0 and 1 stands alone, '{match.group('number')}', in {where}"
+            )
         position = match.end()
         if name and following.startswith("("):
             end = _closing(expression, expression.index("(", position))
@@ -245,7 +245,9 @@ def _check_call(call: str, where: str) -> None:
             ):  # fmt: skip
                 pass
             case _:
-                _fail(f"'{ast.unparse(node)}' in '{call}' is not allowed: only arithmetic of columns")
+                _fail(
+                    f"'{ast.unparse(node)}' in '{call}' is not allowed: only arithmetic of columns"
+                )
 
 
 def merged(terms: Iterable[RandomTerm]) -> dict[str, list[RandomTerm]]:

@@ -5,10 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from hlm_models.config.settings import FitSettings
 from hlm_models.errors import InputErrors, RefusalError, nearest
 from hlm_models.results.fits import Fit
-from hlm_models.results.progress import Progress
 from hlm_models.spec.model import ModelSpec
 
 __all__ = ["ENGINES", "Engine", "eligible", "find", "require"]
@@ -23,11 +21,12 @@ ENGINES = tuple(_MODULES)
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """One way of fitting: why it refuses a model, and the fit."""
+    """One way of fitting: whether it gives draws, why it refuses a model, and the fit."""
 
     name: str
+    draws: bool
     refusals: Callable[[ModelSpec], tuple[str, ...]]
-    fit: Callable[[ModelSpec, FitSettings, Progress], Fit]
+    fit: Callable[..., Fit]
 
 
 def find(name: str) -> Engine:
@@ -39,7 +38,7 @@ def find(name: str) -> Engine:
         )
     module_name, options = _MODULES[name]
     module = importlib.import_module(f"hlm_models.engines.{module_name}")
-    return Engine(name, module.refusals, partial(module.fit, **options))
+    return Engine(name, module.DRAWS, module.refusals, partial(module.fit, **options))
 
 
 def eligible(spec: ModelSpec) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """REML and ML by the bundled fitter, on Gram blocks."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,9 @@ __all__ = ["fit", "refusals"]
 
 STARTS = (1.0, 0.1, 3.0)
 """Relative standard deviations, in scaled columns, that the searches start from."""
+
+DRAWS = False
+"""Whether a fit is a posterior."""
 
 
 def refusals(spec: ModelSpec) -> tuple[str, ...]:
@@ -65,7 +68,9 @@ def fit(spec: ModelSpec, settings: FitSettings, progress: Progress, *, reml: boo
     found = [minimise(problem.objective, problem.start(size)) for size in STARTS]
     finite = [one for one in found if np.isfinite(one.value)]
     if not finite:
-        raise FitError("the criterion is not finite at any start: check the columns for huge values")
+        raise FitError(
+            "the criterion is not finite at any start: check the columns for huge values"
+        )
     best = problem.snapped(min(finite, key=lambda one: one.value))
     at = problem.at(best.x)
     if at.r2 <= 1e-14 * problem.gram.T[-1, -1]:
@@ -77,7 +82,12 @@ def fit(spec: ModelSpec, settings: FitSettings, progress: Progress, *, reml: boo
         best,
         at,
         starts=tuple(one.value + problem.offset for one in found),
-        seconds={"build": built - started, "fit": fitted - built},
+        seconds={
+            **spec.seconds,
+            "products": built - started,
+            "compile": 0.0,
+            "fit": fitted - built,
+        },
         seed=settings.seed,
     )
 
@@ -175,7 +185,7 @@ def _results(
     at: Profiled,
     *,
     starts: tuple[float, ...],
-    seconds: dict[str, float],
+    seconds: Mapping[str, float],
     seed: int,
 ) -> PointFit:
     design, block = problem.spec.design, problem.block
@@ -242,7 +252,9 @@ def _random_estimate(
     np.fill_diagonal(corr, 1.0)
     corr[~np.isfinite(corr)] = 0.0
     scaled = problem.factor(best.x)
-    singular = bool(np.linalg.matrix_rank(scaled, tol=1e-6 * max(1.0, np.abs(scaled).max())) < block.q)
+    singular = bool(
+        np.linalg.matrix_rank(scaled, tol=1e-6 * max(1.0, np.abs(scaled).max())) < block.q
+    )
     se_log_sd = np.full(block.q, np.nan)
     se_z = np.full((block.q, block.q), np.nan)
     if not singular:
@@ -254,7 +266,9 @@ def _random_estimate(
             here = np.exp(phi[-1]) * problem.raw_factor(phi[:-1])
             psi = here @ here.T
             size = np.sqrt(np.diag(psi))
-            return np.append(np.log(size), np.arctanh(psi[rows, columns] / (size[rows] * size[columns])))
+            return np.append(
+                np.log(size), np.arctanh(psi[rows, columns] / (size[rows] * size[columns]))
+            )
 
         J = _jacobian(readable, np.append(best.x, np.log(at.sigma)))
         se = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", J, spread, J), 0.0))

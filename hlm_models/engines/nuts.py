@@ -18,6 +18,9 @@ from hlm_models.types import FloatArray
 
 __all__ = ["fit", "refusals"]
 
+DRAWS = True
+"""Whether a fit is a posterior."""
+
 
 def refusals(spec: ModelSpec) -> tuple[str, ...]:  # noqa: ARG001
     """NUTS takes every model that can be built."""
@@ -60,7 +63,12 @@ def fit(
         parameterization=parameterization,
         divergences=diverging,
         checks=(),
-        seconds={"build": built - started, "compile": compiled - built, "fit": sampled - compiled},
+        seconds={
+            **spec.seconds,
+            "graph": built - started,
+            "compile": compiled - built,
+            "fit": sampled - compiled,
+        },
         seed=settings.seed,
     )
     return replace(bare, checks=(*sampling_checks(bare), *design_checks(spec)))

@@ -33,5 +33,7 @@ def design_checks(spec: ModelSpec) -> tuple[Check, ...]:
                             "makes them refer to the middle",
                         )
                     )
-    found += [Check("macro_in_z", "warn", None, None, message) for message in spec.design.confounded]
+    found += [
+        Check("macro_in_z", "warn", None, None, message) for message in spec.design.confounded
+    ]
     return tuple(found)

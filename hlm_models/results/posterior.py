@@ -65,7 +65,9 @@ def posterior_tree(
         "observed_data": xr.Dataset(
             {"y_obs": ("obs", spec.design.y)}, coords={"obs": np.arange(spec.design.n)}
         ),
-        "posterior_predictive": _predictive(spec, posterior, np.random.default_rng(predictive_seed)),
+        "posterior_predictive": _predictive(
+            spec, posterior, np.random.default_rng(predictive_seed)
+        ),
     }
     if not improper(spec):
         groups["prior"] = _prior(spec, posterior, np.random.default_rng(prior_seed))
@@ -91,7 +93,7 @@ def point_at(spec: ModelSpec, posterior: "Dataset", chain: int, draw: int) -> Po
 
 
 def log_likelihood(spec: ModelSpec, posterior: "Dataset") -> "Dataset":
-    """log p(y_i | beta, b, sigma) as y_obs (chain, draw, obs)."""
+    """Log p(y_i | beta, b, sigma) as y_obs (chain, draw, obs)."""
     import xarray as xr
 
     from hlm_models.spec import density

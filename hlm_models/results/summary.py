@@ -15,7 +15,7 @@ from hlm_models.types import FloatArray
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DrawRow", "Parameter", "draw_rows", "parameters", "parameter_draws", "summary"]
+__all__ = ["DrawRow", "Parameter", "draw_rows", "parameter_draws", "parameters", "summary"]
 
 
 @dataclass(frozen=True, slots=True)

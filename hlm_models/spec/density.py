@@ -28,7 +28,7 @@ class Point:
 
 
 def joint_log_density(spec: ModelSpec, point: Point) -> float:
-    """log p(y, beta, sd, corr, sigma, b), normalised (improper priors count as density one).
+    """Log p(y, beta, sd, corr, sigma, b), normalised (improper priors count as density one).
 
     The density is with respect to beta, sd, the strict lower triangle of each corr, sigma and b.
     """
@@ -52,7 +52,7 @@ def joint_log_density(spec: ModelSpec, point: Point) -> float:
 
 
 def log_likelihood(spec: ModelSpec, point: Point) -> FloatArray:
-    """log p(y_i | beta, b, sigma) of each row (n,)."""
+    """Log p(y_i | beta, b, sigma) of each row (n,)."""
     scale = spec.residual.scale(point.sigma)
     return spec.family.log_density(spec.design.y, linear_predictor(spec, point), scale)
 

@@ -54,5 +54,8 @@ def choose_parameterization(design: Design) -> tuple[Parameterization, str]:
         return "noncentered", f"{block.group} has {block.q} effects a level"
     value, group = mean_reliability(design), design.blocks[0].group
     if value >= THRESHOLD:
-        return "centered", f"mean reliability of the {group} means {value:.2f}, at least {THRESHOLD}"
+        return (
+            "centered",
+            f"mean reliability of the {group} means {value:.2f}, at least {THRESHOLD}",
+        )
     return "noncentered", f"mean reliability of the {group} means {value:.2f}, below {THRESHOLD}"

@@ -44,7 +44,7 @@ class ModelSpec:
     """One model, ready for any engine.
 
     `config` is the model file as used, defaults included, in the words of the schema; `digest`
-    identifies model and data together.
+    identifies model and data together; `seconds` is the wall time of reading and of building.
     """
 
     name: str
@@ -59,6 +59,7 @@ class ModelSpec:
     config: Mapping[str, Any]
     digest: str
     notes: tuple[str, ...]
+    seconds: Mapping[str, float]
 
     @property
     def blocks(self) -> tuple[RandomBlock, ...]:
@@ -164,7 +165,9 @@ def _block_prior(
         prior = by_term.get(term.text, default)
         effects = block.effects[term.columns]
         if prior.correlated != term.correlated:
-            problems.append(Problem(_contradiction(prior, term.text, len(effects)), key=f"{key}.kind"))
+            problems.append(
+                Problem(_contradiction(prior, term.text, len(effects)), key=f"{key}.kind")
+            )
             continue
         scales = _effect_scales(block.z[:, term.columns], effects, s_y)
         try:
@@ -187,7 +190,10 @@ def _contradiction(prior: Covariance, text: str, q: int) -> str:
 
 def _effect_scales(z: FloatArray, effects: Sequence[str], s_y: float) -> list[float]:
     spread = [_sd(z[:, k]) for k in range(len(effects))]
-    return [s_y / s if s > 0 and name != "Intercept" else s_y for name, s in zip(effects, spread, strict=True)]
+    return [
+        s_y / s if s > 0 and name != "Intercept" else s_y
+        for name, s in zip(effects, spread, strict=True)
+    ]
 
 
 def _sd(values: FloatArray) -> float:

@@ -21,7 +21,9 @@ def improper(spec: ModelSpec) -> tuple[str, ...]:
         for term, covariance in zip(block.terms, prior.terms, strict=True):
             names += [
                 f"sd_{block.group}[{effect}]"
-                for effect, sd in zip(block.effects[term.columns], covariance.sd_priors(), strict=True)
+                for effect, sd in zip(
+                    block.effects[term.columns], covariance.sd_priors(), strict=True
+                )
                 if not sd.proper
             ]
     return tuple(names + ([] if spec.priors.sigma.proper else ["sigma"]))
@@ -38,7 +40,10 @@ def draw_prior(spec: ModelSpec, rng: np.random.Generator) -> Point:
     flat = improper(spec)
     if flat:
         raise InputErrors(
-            [Problem(f"{name} has an improper prior; a draw needs a proper one", key="priors") for name in flat]
+            [
+                Problem(f"{name} has an improper prior; a draw needs a proper one", key="priors")
+                for name in flat
+            ]
         )
     beta = np.array([prior.draw(rng, 1, place="location")[0] for prior in spec.priors.beta])
     sigma = float(spec.priors.sigma.draw(rng, 1, place="scale")[0])

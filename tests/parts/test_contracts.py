@@ -191,7 +191,7 @@ def test_the_pymc_form_has_the_density(prior, place):
     x = np.array([-2.0, -0.1, 0.05, 0.5, 1.0, 2.5, 3.0, 40.0])
     with pm.Model():
         variable = type(prior).pymc("x", prior.numbers(), place=place, shape=len(x))
-        [value] = [compiled([], pm.logp(variable, x))()]
+        value = compiled([], pm.logp(variable, x))()
     mine = prior.log_density(x, place=place)
     np.testing.assert_allclose(value, mine, rtol=1e-10, atol=1e-10)
 

@@ -14,4 +14,4 @@ COVARIANCES = find(__name__, Covariance)
 if TYPE_CHECKING:
     CovariancePrior = Covariance
 else:
-    CovariancePrior = Annotated[Union[tuple(COVARIANCES.values())], Field(discriminator="kind")]
+    CovariancePrior = Annotated[tuple(COVARIANCES.values()), Field(discriminator="kind")]

@@ -17,7 +17,11 @@ __all__ = ["Covariance", "ScalePriors", "one_or_each"]
 
 def one_or_each(value: object) -> str:
     """`one` for a prior that all share, `each` for a mapping from name to prior."""
-    return "one" if isinstance(value, Part) or (isinstance(value, dict) and "kind" in value) else "each"
+    return (
+        "one"
+        if isinstance(value, Part) or (isinstance(value, dict) and "kind" in value)
+        else "each"
+    )
 
 
 ScalePriors = Annotated[

@@ -17,12 +17,13 @@ class Flat(Prior):
     proper: ClassVar[bool] = False
     kind: Literal["flat"] = "flat"
 
-
     def log_density(self, x: FloatArray, *, place: Place) -> FloatArray:
         return np.where((x >= 0) | (place == "location"), 0.0, -np.inf)
 
     def draw(self, rng: np.random.Generator, size: int, *, place: Place) -> FloatArray:
-        raise InputErrors.one("a flat prior is improper and cannot be drawn from; choose a proper one")
+        raise InputErrors.one(
+            "a flat prior is improper and cannot be drawn from; choose a proper one"
+        )
 
     @classmethod
     def pymc(

@@ -1,25 +1,27 @@
-"""The Python interface, and the only place where rooms are wired together."""
+"""Names, files, mappings and frames to models, and models to fits."""
 
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hlm_models.config.registry import Registry, default_folders
-from hlm_models.errors import InputErrors, Problem
+from hlm_models.errors import InputErrors, Problem, nearest
 from hlm_models.results.progress import Progress, silent
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pymc as pm
 
-    from hlm_models.config.settings import ModelConfig
+    from hlm_models.config.settings import FitSettings, ModelConfig
     from hlm_models.results.fits import Fit
-    from hlm_models.spec.model import ModelSpec
+    from hlm_models.spec.model import ModelSpec, Parameterization
 
-__all__ = ["build", "fit", "list_models", "read_config"]
+__all__ = ["build", "fit", "list_models", "model_path", "read_config", "registry", "to_pymc"]
 
 
 def list_models(folders: Sequence[Path] = ()) -> tuple[str, ...]:
@@ -119,6 +121,7 @@ def _resolve(
     from hlm_models.spec.model import ModelSpec, resolve_priors
 
     progress(Step("reading data"))
+    started = time.perf_counter()
     formula = parse(config.formula)
     if data is None:
         data_dir = os.environ.get("HLM_DATA")
@@ -138,6 +141,7 @@ def _resolve(
         source=_source(config),
     )
     del frame, data
+    read = time.perf_counter()
     check_macro(table, config.macro)
     progress(Step("building the design"))
     design = build_design(
@@ -152,7 +156,7 @@ def _resolve(
         choose_parameterization(design) if chosen == "auto" else (chosen, "as the model file says")
     )
     used = config.model_dump(by_alias=True, mode="json")
-    identity = {key: used[key] for key in used if key not in ("about", "fit")}
+    identity = {key: used[key] for key in ("formula", "priors", "family", "residual")}
     digest = hashlib.sha256(
         (json.dumps(identity, sort_keys=True) + table.digest).encode()
     ).hexdigest()
@@ -169,6 +173,7 @@ def _resolve(
         config=used,
         digest=digest,
         notes=(*table.notes, *design.confounded),
+        seconds={"read": read - started, "build": time.perf_counter() - read},
     )
 
 
@@ -178,7 +183,9 @@ def _source(config: "ModelConfig") -> str:
 
 
 def _located(
-    error: InputErrors, model: "str | Path | Mapping[str, Any] | ModelConfig", folders: Sequence[Path]
+    error: InputErrors,
+    model: "str | Path | Mapping[str, Any] | ModelConfig",
+    folders: Sequence[Path],
 ) -> InputErrors:
     """The same problems with the model file and the line of their key."""
     from hlm_models.config.located import read_yaml
@@ -199,6 +206,7 @@ def fit(
     engine: str = "nuts",
     *,
     progress: Progress = silent,
+    log_likelihood: bool = False,
     **settings: Any,
 ) -> "Fit":
     """Fit a model with one engine.
@@ -206,6 +214,7 @@ def fit(
     Parameters
     ----------
     engine : "nuts" for the posterior, "reml" or "ml" for the bundled fitter
+    log_likelihood : keep log p(y_i | beta, b, sigma) of every row and draw; of a posterior only
     settings : any of the keys of `fit` in a model file (chains, draws, tune, seed, ...)
 
     Raises
@@ -213,18 +222,46 @@ def fit(
     RefusalError
         the engine cannot fit this model; says why and which engines can.
     """
-    from pydantic import ValidationError
-
     from hlm_models.engines.find import require
     from hlm_models.spec.model import ModelSpec
 
     spec = model if isinstance(model, ModelSpec) else build(model, progress=progress)
     chosen = require(engine, spec)
+    if log_likelihood and not chosen.draws:
+        raise InputErrors.one(f"{engine} has no draws to keep the log likelihood of", key="engine")
+    options = {"with_log_likelihood": True} if log_likelihood else {}
+    return chosen.fit(spec, _settings(spec, settings), progress, **options)
+
+
+def _settings(spec: "ModelSpec", changes: Mapping[str, Any]) -> "FitSettings":
+    """The model's settings with some of them changed."""
+    from pydantic import ValidationError
+
     try:
-        fitting = type(spec.fit).model_validate({**spec.fit.model_dump(), **settings})
+        return type(spec.fit).model_validate({**spec.fit.model_dump(), **changes})
     except ValidationError as error:
         raise InputErrors(
-            Problem(one["msg"], key=".".join(str(place) for place in one["loc"]))
+            Problem(
+                "there is no such setting"
+                + nearest(str(one["loc"][0]), type(spec.fit).model_fields)
+                if one["type"] == "extra_forbidden"
+                else one["msg"],
+                key=f"fit.{'.'.join(str(place) for place in one['loc'])}",
+            )
             for one in error.errors()
         ) from None
-    return chosen.fit(spec, fitting, progress)
+
+
+def to_pymc(spec: "ModelSpec", parameterization: "Parameterization | None" = None) -> "pm.Model":
+    """The model as a plain `pm.Model`, to extend by hand.
+
+    Variables: beta(coef), sigma, and for each group g sd_g(effect_g), corr_g(effect_g, effect_g_2),
+    b_g(g, effect_g); the data are in `pm.Data`.
+
+    Parameters
+    ----------
+    parameterization : "centered" or "noncentered"; the model's own choice by default
+    """
+    from hlm_models.graph.latent import to_pymc
+
+    return to_pymc(spec, parameterization or spec.parameterization)

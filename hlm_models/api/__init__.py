@@ -1,0 +1,1 @@
+"""The Python interface, and the only room where rooms are wired together."""

@@ -1,0 +1,299 @@
+"""The main job: every engine, their agreement, checks and page, in one folder."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hlm_models.api.models import build, fit, read_config
+from hlm_models.compare.agreement import Agreement, agreement
+from hlm_models.config.settings import FileSource, ModelConfig
+from hlm_models.engines.find import find, require
+from hlm_models.errors import HlmError, InputErrors
+from hlm_models.report.page import Run as Page
+from hlm_models.report.page import write
+from hlm_models.results.document import document, plain
+from hlm_models.results.fits import Fit, PointFit, PosteriorFit
+from hlm_models.results.progress import Progress, Step, silent
+from hlm_models.results.save import load_fit, save_fit
+from hlm_models.results.summary import summary
+from hlm_models.spec.model import ModelSpec
+
+__all__ = ["Run", "load_run", "run", "write_report"]
+
+DEFAULT_ENGINES = ("nuts", "reml")
+PACKAGES = (
+    "hlm-models", "pymc", "pytensor", "nutpie", "arviz", "numpy", "scipy", "pandas", "numba",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run: its fits by engine, their agreement, and where everything was written."""
+
+    spec: ModelSpec
+    fits: Mapping[str, Fit]
+    agreement: Agreement | None
+    folder: Path
+    provenance: Mapping[str, Any]
+    reused: bool
+
+    @property
+    def page(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
+    def shown_page(self) -> Path:
+        """The page by the run's short name, where that name points to this run."""
+        short = self.folder.parent / self.spec.name
+        points_here = short.is_symlink() and short.resolve() == self.folder.resolve()
+        return (short if points_here else self.folder) / "report.html"
+
+    def document(self) -> dict[str, Any]:
+        """The document of `hlm run --json`."""
+        return {
+            "fits": {engine: document(one) for engine, one in self.fits.items()},
+            "agreement": _agreement_document(self.agreement),
+            "folder": str(self.folder),
+            "page": str(self.page),
+            "reused": self.reused,
+        }
+
+
+def run(
+    model: str | Path | Mapping[str, Any] | ModelConfig,
+    *,
+    engines: Sequence[str] = DEFAULT_ENGINES,
+    out: Path | None = None,
+    root: Path = Path("runs"),
+    force: bool = False,
+    overrides: Sequence[str] = (),
+    folders: Sequence[Path] = (),
+    log_likelihood: bool = False,
+    progress: Progress = silent,
+) -> Run:
+    """Fit a model by every engine named, compare them, and write the run's folder.
+
+    The folder is `root/NAME-HASH8`, the hash being of model, data, settings and version, and
+    `root/NAME` points to it; a finished one is reused. It appears whole or not at all.
+
+    Raises
+    ------
+    InputErrors
+        a problem of the model, or `out` exists and `force` is not set.
+    RefusalError
+        an engine cannot fit the model.
+    """
+    if out is not None and out.exists():
+        _refuse_existing(out, force=force)
+    spec = build(model, overrides=overrides, folders=folders, progress=progress)
+    for engine in engines:
+        require(engine, spec)
+    config, source_folder = read_config(model, overrides=overrides, folders=folders)
+    folder = out or root / f"{spec.name}-{_hash(spec, engines, log_likelihood)[:8]}"
+    if out is None and (folder / "run.json").is_file() and not force:
+        found = load_run(folder, progress=progress)
+        _point_to(root / spec.name, folder)
+        return replace(found, reused=True)
+    fits: dict[str, Fit] = {}
+    for engine in engines:
+        keep = log_likelihood and find(engine).draws
+        fits[engine] = fit(spec, engine, progress=progress, log_likelihood=keep)
+    finished = Run(
+        spec=spec,
+        fits=fits,
+        agreement=_agreement(fits),
+        folder=folder,
+        provenance=_provenance(spec, fits),
+        reused=False,
+    )
+    progress(Step("writing the page"))
+    _write(finished, _portable(config, source_folder))
+    if out is None:
+        _point_to(root / spec.name, folder)
+    return finished
+
+
+def _refuse_existing(out: Path, *, force: bool) -> None:
+    """An existing folder is written over only when asked for, and only if it is a run's."""
+    if not force:
+        raise InputErrors.one(
+            f"{out} exists; name another folder, or write over it with --force", key="--out"
+        )
+    if not out.is_dir() or (any(out.iterdir()) and not (out / "run.json").is_file()):
+        raise InputErrors.one(
+            f"{out} is not the folder of a run, so --force does not replace it", key="--out"
+        )
+
+
+def load_run(folder: Path, *, progress: Progress = silent) -> Run:
+    """A finished run from its folder, without fitting anything.
+
+    Raises
+    ------
+    InputErrors
+        the folder is not a finished run.
+    ModelMismatchError
+        the data or the model have changed since.
+    """
+    manifest = folder / "run.json"
+    if not manifest.is_file():
+        raise InputErrors.one("this is not the folder of a finished run", file=str(folder))
+    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    config, _ = read_config(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+    spec = build(config, progress=progress)
+    fits = {engine: load_fit(folder / file, spec) for engine, file in provenance["fits"].items()}
+    return Run(spec, fits, _agreement(fits), folder, provenance, reused=True)
+
+
+def write_report(fit: Fit | Run, path: str | Path, *, reference: PointFit | None = None) -> Path:
+    """Write the page of a fit (or of a finished run) to `path`; returns it."""
+    target = Path(path)
+    if isinstance(fit, Run):
+        write(_page(fit), target)
+        return target
+    fits: dict[str, Fit] = {fit.engine: fit}
+    if reference is not None:
+        fits[reference.engine] = reference
+    finished = Run(
+        fit.spec, fits, _agreement(fits), target.parent, _provenance(fit.spec, fits), reused=False
+    )
+    write(_page(finished), target)
+    return target
+
+
+def _agreement(fits: Mapping[str, Fit]) -> Agreement | None:
+    posterior = [one for one in fits.values() if isinstance(one, PosteriorFit)]
+    point = [one for one in fits.values() if isinstance(one, PointFit)]
+    return agreement(posterior[0], point[0]) if posterior and point else None
+
+
+def _agreement_document(found: Agreement | None) -> list[dict[str, Any]]:
+    if found is None:
+        return []
+    rows = [
+        {
+            "parameter": row.parameter,
+            "posterior": {"mean": row.mean, "sd": row.sd},
+            "reml": {"estimate": row.estimate, "se": row.se},
+            "d": row.d,
+            "d_mcse": row.d_mcse,
+            "spread_ratio": row.spread_ratio,
+            "verdict": row.verdict,
+            "cause": row.cause,
+            "why": row.why,
+        }
+        for row in found.rows
+    ]
+    return list(plain(rows))
+
+
+def _page(finished: Run) -> Page:
+    posterior = [one for one in finished.fits.values() if isinstance(one, PosteriorFit)]
+    point = [one for one in finished.fits.values() if isinstance(one, PointFit)]
+    return Page(
+        posterior=posterior[0] if posterior else None,
+        reference=point[0] if point else None,
+        agreement=finished.agreement,
+        provenance=finished.provenance,
+    )
+
+
+def _hash(spec: ModelSpec, engines: Sequence[str], log_likelihood: bool) -> str:
+    settings = spec.fit.model_dump(mode="json", exclude={"cores"})
+    identity = [spec.name, spec.digest, settings, list(engines), log_likelihood, _version()]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _version() -> str:
+    return metadata.version("hlm-models")
+
+
+def _provenance(spec: ModelSpec, fits: Mapping[str, Fit]) -> dict[str, Any]:
+    return {
+        "model": spec.name,
+        "command": f"hlm run {spec.name}",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": sys.version.split()[0],
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "seed": spec.fit.seed,
+        "data": {
+            "source": spec.design.table.source,
+            "rows": spec.design.n,
+            "digest": spec.design.table.digest,
+        },
+        "digest": spec.digest,
+        "seconds": {engine: dict(one.seconds) for engine, one in fits.items()},
+        "fits": {engine: _file_name(engine, one) for engine, one in fits.items()},
+        "config": dict(spec.config),
+    }
+
+
+def _file_name(engine: str, one: Fit) -> str:
+    return f"fit-{engine}.nc" if isinstance(one, PosteriorFit) else f"fit-{engine}.json"
+
+
+def _portable(config: ModelConfig, folder: Path) -> dict[str, Any]:
+    """The settings as used, with the user's file as an absolute path."""
+    used = config.model_dump(by_alias=True, mode="json", exclude_none=True)
+    if isinstance(config.data.source, FileSource):
+        used["data"]["source"] = {"file": str((folder / config.data.source.file).resolve())}
+    return used
+
+
+def _write(finished: Run, config: Mapping[str, Any]) -> None:
+    """Write all files to a temporary folder, and put it in place when it is whole."""
+    target = finished.folder
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise HlmError(f"{target.parent}: cannot be written to: {error.strerror}") from error
+    try:
+        part.chmod(0o755)
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        (part / "config.yaml").write_text(text, encoding="utf-8")
+        for engine, one in finished.fits.items():
+            save_fit(one, part / _file_name(engine, one))
+            summary(one).to_csv(part / f"summary-{engine}.csv")
+        if finished.agreement is not None:
+            import pandas as pd
+
+            rows = pd.DataFrame([asdict(row) for row in finished.agreement.rows])
+            rows.to_csv(part / "agreement.csv", index=False)
+        write(_page(finished), part / "report.html")
+        _dump(part / "provenance.json", finished.provenance)
+        _dump(part / "run.json", finished.document())
+        if target.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
+            os.replace(target, old / "old")
+            os.replace(part, target)
+            shutil.rmtree(old)
+        else:
+            os.replace(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _dump(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(plain(value), indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _point_to(link: Path, folder: Path) -> None:
+    """Make `link` a symbolic link to `folder`, unless something else stands there."""
+    if link.exists() and not link.is_symlink():
+        return
+    fresh = link.with_name(f".{link.name}.link")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(folder.name, target_is_directory=True)
+    os.replace(fresh, link)

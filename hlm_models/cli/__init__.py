@@ -1,0 +1,37 @@
+"""Words on the command line to calls of `api`; results to text, JSON and exit codes."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from hlm_models.errors import HlmError
+
+__all__ = ["main"]
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `hlm`: 0 done, 1 done but a check failed, 2 bad input, 3 refused, 130 interrupted."""
+    import click
+
+    from hlm_models.cli.commands import app
+
+    try:
+        status = app(args=arguments, prog_name="hlm", standalone_mode=False)
+    except HlmError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show(file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        print("interrupted; nothing was written", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone: say nothing more, also not when Python shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status if isinstance(status, int) else 0

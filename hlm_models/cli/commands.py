@@ -1,0 +1,268 @@
+"""The commands. What is heavy is imported by the command that needs it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hlm_models.api import models
+from hlm_models.cli import text
+from hlm_models.errors import InputErrors, Problem
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Hierarchical linear models: posterior, REML fit and their agreement from one YAML file.",
+)
+data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The datasets.")
+app.add_typer(data_app, name="data")
+
+Name = Annotated[str, typer.Argument(help="A model of the zoo, or the path of a model file.")]
+Names = Annotated[list[str], typer.Argument(help="Models of the zoo, or paths of model files.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Set = Annotated[
+    list[str], typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override a key of the file.")
+]
+Configs = Annotated[
+    list[Path], typer.Option("--configs", metavar="DIR", help="A further folder of model files.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Compute anew and write over.")]
+Keep = Annotated[
+    bool, typer.Option("--log-likelihood", help="Keep the log likelihood of every row and draw.")
+]
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+@app.command("list")
+def list_command(as_json: Json = False, configs: Configs = []) -> None:  # noqa: B006
+    """The models of the zoo."""
+    summaries = models.registry(configs).summaries()
+    if as_json:
+        keys = ("name", "about", "formula", "source")
+        _print_json({"models": [{key: getattr(one, key) for key in keys} for one in summaries]})
+        return
+    print(
+        text.table(["model", "data", "formula"], [[s.name, s.source, s.formula] for s in summaries])
+    )
+
+
+@app.command()
+def show(
+    model: Name,
+    as_json: Json = False,
+    overrides: Set = [],
+    configs: Configs = [],  # noqa: B006
+) -> None:
+    """One model: equations, sizes, priors as used, and the engines that can fit it."""
+    from hlm_models.engines.find import ENGINES, find
+    from hlm_models.spec.describe import describe
+
+    spec = models.build(model, overrides=overrides, folders=configs)
+    description = describe(spec)
+    engines = {name: list(find(name).refusals(spec)) for name in ENGINES}
+    if as_json:
+        _print_json(text.show_document(spec, description, engines))
+    else:
+        print(text.show(spec, description, engines))
+
+
+@app.command()
+def check(
+    names: Names,
+    as_json: Json = False,
+    overrides: Set = [],
+    configs: Configs = [],  # noqa: B006
+) -> int:
+    """Read everything, fit nothing; every problem at once."""
+    problems: list[Problem] = []
+    for name in names:
+        try:
+            spec = models.build(name, overrides=overrides, folders=configs)
+        except InputErrors as error:
+            problems += error.problems
+            continue
+        if not as_json:
+            groups = ", ".join(f"{block.J:,} {block.group}" for block in spec.blocks)
+            print(f"{name}: {spec.design.n:,} rows, {groups}: ok")
+            for note in spec.notes:
+                print(f"{name}: note: {note}")
+    if as_json:
+        keys = ("file", "line", "key", "message")
+        _print_json({"problems": [{key: getattr(p, key) for key in keys} for p in problems]})
+    else:
+        for problem in problems:
+            print(problem, file=sys.stderr)
+    return 2 if problems else 0
+
+
+@app.command()
+def run(
+    names: Names,
+    engines: Annotated[str, typer.Option(help="Engines, with commas between.")] = "nuts,reml",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The run's folder; by default a new one in runs."),
+    ] = None,
+    force: Force = False,
+    keep: Keep = False,
+    as_json: Json = False,
+    overrides: Set = [],  # noqa: B006
+    configs: Configs = [],  # noqa: B006
+) -> int:
+    """The main job: NUTS, REML, their agreement, checks and a page, in one folder."""
+    from hlm_models.api import runs
+    from hlm_models.cli.progress import shown
+    from hlm_models.results.checks import worst
+
+    if out is not None and len(names) > 1:
+        raise InputErrors.one("--out names one folder, and there are several models", key="--out")
+    finished = []
+    for name in names:
+        with shown(name) as progress:
+            one = runs.run(
+                name,
+                engines=[word.strip() for word in engines.split(",") if word.strip()],
+                out=out,
+                force=force,
+                overrides=overrides,
+                folders=configs,
+                log_likelihood=keep,
+                progress=progress,
+            )
+        finished.append(one)
+        if not as_json:
+            print(text.run(one))
+    if as_json:
+        documents = [one.document() for one in finished]
+        _print_json(documents[0] if len(documents) == 1 else documents)
+    failed = any(worst(fit.checks) == "fail" for one in finished for fit in one.fits.values())
+    return 1 if failed else 0
+
+
+@app.command()
+def fit(
+    names: Names,
+    engine: Annotated[str, typer.Option(help="nuts, reml or ml.")] = "nuts",
+    keep: Keep = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save the fit: .nc for draws, .json else.")
+    ] = None,
+    force: Force = False,
+    as_json: Json = False,
+    overrides: Set = [],  # noqa: B006
+    configs: Configs = [],  # noqa: B006
+) -> int:
+    """Fit by one engine and print the summary."""
+    from hlm_models.cli.progress import shown
+    from hlm_models.engines.find import find
+    from hlm_models.results.checks import worst
+    from hlm_models.results.document import document
+    from hlm_models.results.save import save_fit
+
+    suffix = ".nc" if find(engine).draws else ".json"
+    if out is not None and len(names) > 1:
+        raise InputErrors.one("--out names one file, and there are several models", key="--out")
+    if out is not None and out.suffix != suffix:
+        raise InputErrors.one(
+            f"a fit by {engine} is saved as {suffix}, not '{out.name}'", key="--out"
+        )
+    if out is not None and out.exists() and not force:
+        raise InputErrors.one(f"{out} exists; write over it with --force", key="--out")
+    if out is not None and not out.parent.is_dir():
+        raise InputErrors.one(f"there is no folder {out.parent}", key="--out")
+    documents, failed = [], False
+    for name in names:
+        spec = models.build(name, overrides=overrides, folders=configs)
+        with shown(name) as progress:
+            found = models.fit(spec, engine, progress=progress, log_likelihood=keep)
+        failed |= worst(found.checks) == "fail"
+        if out is not None:
+            save_fit(found, out)
+        if as_json:
+            documents.append(document(found))
+        else:
+            print(text.fit(found))
+    if as_json:
+        _print_json(documents[0] if len(documents) == 1 else documents)
+    return 1 if failed else 0
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    as_json: Json = False,
+) -> None:
+    """Write the page of a finished run again, without fitting."""
+    from hlm_models.api import runs
+
+    found = runs.load_run(folder)
+    page = runs.write_report(found, found.page)
+    if as_json:
+        _print_json({"page": str(page)})
+    else:
+        print(page)
+
+
+@app.command()
+def schema() -> None:
+    """The JSON schema of model files."""
+    from hlm_models.config.schema import schema_text
+
+    print(schema_text(), end="")
+
+
+@data_app.command("list")
+def data_list(as_json: Json = False) -> None:
+    """The datasets: rows, groups, source and licence."""
+    from hlm_models.parts import datasets
+
+    found = [datasets.find(name) for name in datasets.names()]
+    if as_json:
+        _print_json({"datasets": [text.dataset_document(one) for one in found]})
+        return
+    rows = [
+        [
+            one.name,
+            f"{one.rows:,}",
+            ", ".join(f"{n:,} {g}" for g, n in one.groups.items()),
+            one.title,
+        ]
+        for one in found
+    ]
+    print(text.table(["dataset", "rows", "groups", "title"], rows))
+
+
+@data_app.command("export")
+def data_export(
+    name: Annotated[str, typer.Argument(help="A dataset (`hlm data list`).")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A CSV file; else stdout.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write a dataset as CSV."""
+    import os
+
+    from hlm_models.config.settings import DataSettings
+    from hlm_models.data.read import read_frame
+
+    folder = os.environ.get("HLM_DATA")
+    frame = read_frame(
+        DataSettings(source=name), folder=Path.cwd(), data_dir=Path(folder) if folder else None
+    )
+    if out is None:
+        frame.to_csv(sys.stdout, index=False)
+        return
+    if out.exists() and not force:
+        raise InputErrors.one(f"{out} exists; write over it with --force", key="--out")
+    if not out.parent.is_dir():
+        raise InputErrors.one(f"there is no folder {out.parent}", key="--out")
+    frame.to_csv(out, index=False)
+    print(f"{out}: {len(frame):,} rows", file=sys.stderr)

@@ -1,0 +1,215 @@
+"""Results as plain text for a terminal, and the documents of `show` and `data`."""
+
+import math
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hlm_models.api.runs import Run
+    from hlm_models.compare.agreement import Agreement
+    from hlm_models.parts.datasets import Dataset
+    from hlm_models.results.checks import Check
+    from hlm_models.results.fits import Fit
+    from hlm_models.spec.describe import Description
+    from hlm_models.spec.model import ModelSpec
+
+__all__ = ["dataset_document", "fit", "number", "run", "show", "show_document", "table"]
+
+
+def number(value: float | None) -> str:
+    """Four significant digits; a dash where there is no number."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    if value != 0 and (abs(value) < 1e-4 or abs(value) >= 1e6):
+        return f"{value:.3e}"
+    digits = 0 if value == 0 else max(0, 3 - math.floor(math.log10(abs(value))))
+    return f"{value:.{min(digits, 7)}f}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+    """Columns aligned by spaces; those numbered in `right` to the right."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return "  ".join(cells).rstrip()
+
+    return "\n".join([line(head), line(["-" * width for width in widths]), *map(line, rows)])
+
+
+def show(
+    spec: "ModelSpec", description: "Description", engines: Mapping[str, Sequence[str]]
+) -> str:
+    """What `hlm show` prints."""
+    priors = [[row.parameter, row.prior] for row in description.priors]
+    fitting = [
+        f"{name}: " + ("can fit it" if not why else f"refuses: {'; '.join(why)}")
+        for name, why in engines.items()
+    ]
+    sizes = ", ".join(f"{count:,} {what}" for what, count in description.sizes)
+    macro = [
+        f"constant within {group}: {', '.join(columns)}"
+        for group, columns in spec.design.macro.items()
+        if columns
+    ]
+    pieces = [
+        _wrapped(
+            f"{description.name}: {description.about}" if description.about else description.name
+        ),
+        f"Formula\n    {description.formula}",
+        description.text(),
+        "Data\n" + _indented([f"{spec.design.table.source}: {sizes}", *macro, *description.notes]),
+        "Priors\n" + textwrap.indent(table(["parameter", "prior"], priors), "    "),
+        "Engines\n" + _indented(fitting),
+        f"Parameterisation for NUTS\n    {description.parameterization}",
+    ]
+    return "\n\n".join(pieces)
+
+
+def show_document(
+    spec: "ModelSpec", description: "Description", engines: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """The document of `hlm show --json`."""
+    return {
+        "model": description.name,
+        "about": description.about,
+        "formula": description.formula,
+        "equations": [
+            {"level": heading, "lines": list(lines)} for heading, lines in description.equations
+        ],
+        "priors": {row.parameter: row.prior for row in description.priors},
+        "sizes": dict(description.sizes),
+        "macro": {group: list(columns) for group, columns in spec.design.macro.items()},
+        "engines": {
+            name: {"eligible": not why, "refusals": list(why)} for name, why in engines.items()
+        },
+        "parameterization": description.parameterization,
+        "notes": list(description.notes),
+    }
+
+
+def fit(found: "Fit") -> str:
+    """What `hlm fit` prints."""
+    from hlm_models.results.fits import PointFit
+    from hlm_models.results.summary import summary
+
+    spec = found.spec
+    groups = ", ".join(f"{block.J:,} {block.group}" for block in spec.blocks)
+    head = f"{spec.name} by {found.engine}: {spec.design.n:,} rows, {groups}\n{spec.design.formula.text}"
+    frame = summary(found)
+    rows = [
+        [str(name), *(_cell(column, value) for column, value in zip(frame, row, strict=True))]
+        for name, row in zip(frame.index, frame.itertuples(index=False), strict=True)
+    ]
+    body = table(["parameter", *map(str, frame)], rows, right=range(1, frame.shape[1] + 1))
+    if isinstance(found, PointFit):
+        name = "REML criterion" if found.engine == "reml" else "deviance"
+        body += (
+            f"\n\n{name} {found.criterion:.4f}, log likelihood {found.loglik:.4f}, "
+            f"AIC {found.aic:.2f}, BIC {found.bic:.2f}"
+        )
+    else:
+        body += f"\n\n{found.sampler}, {found.parameterization}, {found.divergences} divergences"
+    return f"{head}\n\n{body}\n\n{checks(found.checks)}\n"
+
+
+def _cell(column: object, value: float) -> str:
+    if column in ("df", "ess_bulk", "ess_tail") and math.isfinite(value):
+        return f"{value:.1f}" if column == "df" else f"{value:.0f}"
+    if column == "r_hat" and math.isfinite(value):
+        return f"{value:.3f}"
+    if column == "p" and math.isfinite(value):
+        return f"{value:.3g}" if value >= 1e-4 else f"{value:.1e}"
+    return number(value)
+
+
+def checks(found: Sequence["Check"]) -> str:
+    """The checks, one a line, gravest first."""
+    order = {"fail": 0, "warn": 1, "pass": 2}
+    rows = [
+        [one.status, one.code, number(one.value), _threshold(one), one.message]
+        for one in sorted(found, key=lambda one: order[one.status])
+    ]
+    return table(["check", "code", "value", "threshold", "what"], rows, right=(2, 3))
+
+
+def _threshold(one: "Check") -> str:
+    return "-" if one.threshold is None else f"{one.threshold:g}"
+
+
+def run(finished: "Run") -> str:
+    """What `hlm run` prints."""
+    from hlm_models.spec.describe import describe
+
+    description = describe(finished.spec)
+    pieces = [description.text()]
+    if finished.agreement is not None:
+        pieces.append(agreement(finished.agreement))
+    else:
+        pieces += [fit(one).rstrip() for one in finished.fits.values()]
+    for engine, one in finished.fits.items():
+        pieces.append(f"Checks of {engine}\n{checks(one.checks)}")
+    state = "Finished before, and reused (--force computes anew)" if finished.reused else "Saved"
+    pieces.append(f"{state}: {finished.folder}\nPage: {finished.shown_page}")
+    return "\n\n".join(pieces) + "\n"
+
+
+def agreement(found: "Agreement") -> str:
+    """Posterior and point estimate side by side."""
+    name = found.reference.upper()
+    rows = [
+        [
+            row.parameter,
+            number(row.mean),
+            number(row.sd),
+            number(row.estimate),
+            number(row.se),
+            "-" if math.isnan(row.d) else f"{row.d:+.2f}",
+            "-" if math.isnan(row.spread_ratio) else f"{row.spread_ratio:.2f}",
+            row.verdict,
+        ]
+        for row in found.rows
+    ]
+    head = ["parameter", "mean", "sd", name, "se", "d", "ratio", "verdict"]
+    reasons = [
+        textwrap.fill(
+            f"{row.parameter}: {row.why}", _width(), initial_indent="  ", subsequent_indent="    "
+        )
+        for row in found.rows
+        if row.why
+    ]
+    legend = (
+        f"Posterior (mean, sd) against {name} (estimate, se); d: difference in posterior sd, "
+        "ratio: posterior sd over standard error"
+    )
+    return "\n".join([legend, table(head, rows, right=range(1, 7)), *reasons])
+
+
+def dataset_document(one: "Dataset") -> dict[str, Any]:
+    """One dataset in the document of `hlm data list --json`."""
+    keys = ("name", "title", "about", "source", "taken_from", "licence", "rows")
+    return {key: getattr(one, key) for key in keys} | {
+        "groups": dict(one.groups),
+        "bundled": one.file is not None,
+        "columns": [
+            {key: getattr(column, key) for key in ("name", "kind", "level", "unit", "about")}
+            for column in one.columns
+        ],
+    }
+
+
+def _width() -> int:
+    return min(max(shutil.get_terminal_size((100, 24)).columns, 60), 110)
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, _width())
+
+
+def _indented(lines: Sequence[str]) -> str:
+    return "\n".join(f"    {line}" for line in lines)

@@ -1,0 +1,330 @@
+"""Finished numbers as tables of text, with digits that a reader can use."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from hlm_models.compare.agreement import Agreement, AgreementRow
+from hlm_models.results.checks import Check
+from hlm_models.results.fits import PointFit, PosteriorFit
+from hlm_models.results.summary import DrawRow
+from hlm_models.spec.describe import Description
+from hlm_models.spec.model import ModelSpec
+
+__all__ = [
+    "Column",
+    "Estimate",
+    "Table",
+    "agreement_table",
+    "answer_table",
+    "check_table",
+    "group_table",
+    "number",
+    "point_table",
+    "posterior_table",
+    "prior_table",
+    "time_table",
+]
+
+ABSENT = "–"
+VERDICTS = {
+    "agree": "agree",
+    "shifted": "shifted",
+    "spread": "spread differs",
+    "boundary": "boundary",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A heading and what stands below it; `side` says whose numbers they are."""
+
+    title: str
+    kind: Literal["name", "number", "text", "pill"] = "number"
+    side: Literal["", "posterior", "reference"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells as text; the caption names model and engine."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One row of a point fit's summary; NaN where absent."""
+
+    name: str
+    estimate: float
+    se: float
+    df: float
+    statistic: float
+    p: float
+    lower: float
+    upper: float
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """The value with `digits` significant digits; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return ABSENT
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    size = abs(value)
+    if (value == int(value) and size < 1e7) or 10.0 ** (digits - 1) <= size < 1e7:
+        text = f"{value:,.0f}"
+    elif 1e-4 <= size < 1e7:
+        text = f"{value:#.{digits}g}"
+    else:
+        text = f"{value:.{min(digits, 3) - 1}e}"
+    return text.replace("-", "−", 1) if value < 0 else text
+
+
+def fixed(value: float, places: int, *, sign: bool = False) -> str:
+    """The value with a fixed number of places; a dash where there is none."""
+    if not math.isfinite(value):
+        return number(value)
+    if abs(value) >= 1e4:
+        return ("+" if sign and value > 0 else "") + number(value, 3)
+    return f"{value:{'+' if sign else ''},.{places}f}".replace("-", "−")
+
+
+def interval(lower: float, upper: float) -> str:
+    """Both ends; a dash where there is no interval."""
+    return ABSENT if math.isnan(lower) else f"{number(lower)} to {number(upper)}"
+
+
+def answer_table(
+    spec: ModelSpec,
+    draws: Sequence[DrawRow],
+    points: Sequence[Estimate],
+    agreement: Agreement | None,
+    *,
+    engines: str,
+    reference: str,
+) -> Table:
+    """The coefficients: both answers and the verdict, as far as there are any."""
+    by_name = {row.name: row for row in draws}
+    point_by_name = {row.name: row for row in points}
+    verdicts = {row.parameter: row for row in agreement.rows} if agreement else {}
+    columns = [Column("coefficient", "name")]
+    if draws:
+        columns += [Column("posterior mean", side="posterior"), Column("95%", side="posterior")]
+    if points:
+        columns += [Column(reference, side="reference"), Column("95%", side="reference")]
+    if verdicts:
+        columns.append(Column("verdict", "pill"))
+    rows = []
+    for name in spec.design.coef:
+        key = f"beta[{name}]"
+        cells = [name]
+        if draws:
+            draw = by_name[key]
+            cells += [number(draw.mean), interval(draw.lower, draw.upper)]
+        if points:
+            point = point_by_name[key]
+            cells += [number(point.estimate), interval(point.lower, point.upper)]
+        if verdicts:
+            cells.append(_verdict(verdicts.get(key)))
+        rows.append(tuple(cells))
+    return Table(f"{spec.name}, {engines}: the coefficients", tuple(columns), tuple(rows))
+
+
+def _verdict(row: AgreementRow | None) -> str:
+    return ABSENT if row is None else VERDICTS[row.verdict]
+
+
+def prior_table(description: Description, *, engine: str) -> Table:
+    """The prior of every parameter, with its numbers."""
+    return Table(
+        f"{description.name}, {engine}: priors as used",
+        (Column("parameter", "name"), Column("prior", "text")),
+        tuple((row.parameter, row.prior) for row in description.priors),
+    )
+
+
+def group_table(spec: ModelSpec) -> Table:
+    """Levels, rows a level and varying effects of each group."""
+    rows = []
+    for block in spec.blocks:
+        sizes = block.sizes
+        middle = float(np.median(sizes))
+        rows.append(
+            (
+                block.group,
+                f"{block.J:,}",
+                f"{sizes.min():,}",
+                number(middle) if middle == int(middle) else f"{middle:,.1f}",
+                f"{sizes.max():,}",
+                ", ".join(block.effects),
+                ", ".join(spec.design.macro.get(block.group, ())) or ABSENT,
+            )
+        )
+    titles = ("levels", "fewest rows", "median", "most")
+    return Table(
+        f"{spec.name}, all engines: groups and their rows a level",
+        (
+            Column("group", "name"),
+            *(Column(title) for title in titles),
+            Column("vary by level", "text"),
+            Column("constant within", "text"),
+        ),
+        tuple(rows),
+    )
+
+
+def agreement_table(found: Agreement) -> Table:
+    """Posterior against point estimate: numbers, verdict and reason."""
+    name = found.reference.upper()
+    return Table(
+        f"{found.model}, {found.posterior} against {found.reference}",
+        (
+            Column("parameter", "name"),
+            Column("mean", side="posterior"),
+            Column("sd", side="posterior"),
+            Column(name, side="reference"),
+            Column("se", side="reference"),
+            Column("d"),
+            Column("spread"),
+            Column("verdict", "pill"),
+            Column("why", "text"),
+        ),
+        tuple(
+            (
+                row.parameter,
+                number(row.mean),
+                number(row.sd),
+                number(row.estimate),
+                number(row.se),
+                fixed(row.d, 2, sign=True),
+                fixed(row.spread_ratio, 2),
+                _verdict(row),
+                row.why,
+            )
+            for row in found.rows
+        ),
+        f"d: posterior mean minus {name}, in posterior sds. spread: posterior sd over standard "
+        "error. Both on the scale of the verdict: a coefficient itself, log sd, Fisher's z of a "
+        f"correlation, log sigma. {ABSENT}: absent, for the estimate is on the boundary.",
+    )
+
+
+def posterior_table(fit: PosteriorFit, rows: Sequence[DrawRow]) -> Table:
+    """Posterior of the population parameters with their diagnostics."""
+    sizes = fit.data["posterior"].sizes
+    return Table(
+        f"{fit.spec.name}, {fit.engine} ({fit.sampler}, {fit.parameterization}): "
+        f"{sizes['chain']} chains of {sizes['draw']:,} draws, {fit.divergences} divergences",
+        (
+            Column("parameter", "name"),
+            Column("mean", side="posterior"),
+            Column("sd", side="posterior"),
+            Column("95%", side="posterior"),
+            Column("mcse"),
+            Column("ess bulk"),
+            Column("ess tail"),
+            Column("r_hat"),
+        ),
+        tuple(
+            (
+                row.name,
+                number(row.mean),
+                number(row.sd),
+                interval(row.lower, row.upper),
+                number(row.mcse_mean, 2),
+                fixed(row.ess_bulk, 0),
+                fixed(row.ess_tail, 0),
+                fixed(row.r_hat, 3),
+            )
+            for row in rows
+        ),
+        "95%: equal-tailed interval. mcse: Monte Carlo standard error of the mean. ess: effective "
+        "number of draws, in the bulk and in the tails.",
+    )
+
+
+def point_table(fit: PointFit, rows: Sequence[Estimate]) -> Table:
+    """Estimates with standard errors, tests of the coefficients and criteria."""
+    absent = any(math.isnan(row.se) for row in rows)
+    return Table(
+        f"{fit.spec.name}, {fit.engine}: criterion {fixed(fit.criterion, 2)}, "
+        f"log likelihood {fixed(fit.loglik, 2)}, AIC {fixed(fit.aic, 2)}, BIC {fixed(fit.bic, 2)}",
+        (
+            Column("parameter", "name"),
+            Column("estimate", side="reference"),
+            Column("se", side="reference"),
+            Column("95%", side="reference"),
+            Column("df"),
+            Column("t"),
+            Column("p"),
+        ),
+        tuple(
+            (
+                row.name,
+                number(row.estimate),
+                number(row.se),
+                interval(row.lower, row.upper),
+                fixed(row.df, 1),
+                fixed(row.statistic, 2),
+                _p_value(row.p),
+            )
+            for row in rows
+        ),
+        "95%: Wald interval, for coefficients by t with Satterthwaite's degrees of freedom, for "
+        "the others on the log scale or Fisher's z."
+        + (f" {ABSENT}: absent, for the estimate is on the boundary." if absent else ""),
+    )
+
+
+def _p_value(p: float) -> str:
+    return ABSENT if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def check_table(model: str, engines: str, checks: Iterable[tuple[str, Check]]) -> Table:
+    """Every check, the gravest first."""
+    order = {"fail": 0, "warn": 1, "pass": 2}
+    return Table(
+        f"{model}, {engines}: all checks",
+        (
+            Column("check", "name"),
+            Column("engine", "text"),
+            Column("status", "pill"),
+            Column("value"),
+            Column("threshold"),
+            Column("message", "text"),
+        ),
+        tuple(
+            (
+                check.code,
+                engine,
+                check.status,
+                number(check.value),
+                threshold(check.threshold),
+                check.message,
+            )
+            for engine, check in sorted(checks, key=lambda pair: order[pair[1].status])
+        ),
+    )
+
+
+def threshold(value: float | None) -> str:
+    """A threshold as it was written: no digits but its own."""
+    return ABSENT if value is None else f"{value:g}"
+
+
+def time_table(model: str, seconds: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Wall time of every stage of every engine."""
+    stages = tuple(dict.fromkeys(stage for one in seconds.values() for stage in one))
+    rows = []
+    for engine, one in seconds.items():
+        cells = [number(one[s], 3) if s in one else ABSENT for s in stages]
+        rows.append((engine, *cells, number(float(sum(one.values())), 3)))
+    columns = (Column("engine", "name"), *(Column(stage) for stage in stages), Column("sum"))
+    return Table(f"{model}, {', '.join(seconds)}: seconds by stage", columns, tuple(rows))
