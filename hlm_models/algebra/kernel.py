@@ -46,7 +46,7 @@ def level_pass(
 ) -> Pass:
     """The pass at any square Lambda (q, q); not-finite numbers come back as they are.
 
-    Source: DESIGN of Gram blocks after Bates et al. (2015), doi:10.18637/jss.v067.i01, equations
+    Source: after Bates et al. (2015), doi:10.18637/jss.v067.i01, equations
     (18)-(25), with the levels as blocks.
     """
     q, k, _ = H.shape
@@ -71,7 +71,7 @@ def derivative(found: Pass, weight: float, F: FloatArray) -> FloatArray:
     return (M + M.T) / 2
 
 
-@njit(cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")  # type: ignore[misc]
+@njit(cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
 def _pass(Lambda, G, H, S, N, D, derivatives):  # type: ignore[no-untyped-def] # noqa: PLR0912, PLR0915
     """Add sum B'B to S, sum N_j to N and sum vec(R) vec(R)' to D (lower triangles); sum log|A|."""
     q, k, J = H.shape

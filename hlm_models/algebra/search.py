@@ -100,7 +100,7 @@ def _decrease(H: FloatArray, gradient: FloatArray) -> float:
 def _within(
     curvature: FloatArray, slopes: FloatArray, radius: float, floor: float, *, escape: bool
 ) -> tuple[FloatArray, float]:
-    """Step in eigen-coordinates that minimises the quadratic within the radius, and its decrease."""
+    """Step in eigen-coordinates that lowers the quadratic most in the radius, and by how much."""
     shift = max(0.0, -float(curvature.min(initial=0.0))) + floor
 
     def step_at(extra: float) -> FloatArray:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -276,11 +275,11 @@ def _write(finished: Run, config: Mapping[str, Any]) -> None:
         _dump(part / "run.json", finished.document())
         if target.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-            os.replace(target, old / "old")
-            os.replace(part, target)
+            target.replace(old / "old")
+            part.replace(target)
             shutil.rmtree(old)
         else:
-            os.replace(part, target)
+            part.replace(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -296,4 +295,4 @@ def _point_to(link: Path, folder: Path) -> None:
     fresh = link.with_name(f".{link.name}.link")
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(folder.name, target_is_directory=True)
-    os.replace(fresh, link)
+    fresh.replace(link)

@@ -41,7 +41,7 @@ def _print_json(value: Any) -> None:
 
 
 @app.command("list")
-def list_command(as_json: Json = False, configs: Configs = []) -> None:  # noqa: B006
+def list_command(as_json: Json = False, configs: Configs = []) -> None:
     """The models of the zoo."""
     summaries = models.registry(configs).summaries()
     if as_json:
@@ -58,7 +58,7 @@ def show(
     model: Name,
     as_json: Json = False,
     overrides: Set = [],
-    configs: Configs = [],  # noqa: B006
+    configs: Configs = [],
 ) -> None:
     """One model: equations, sizes, priors as used, and the engines that can fit it."""
     from hlm_models.engines.find import ENGINES, find
@@ -78,7 +78,7 @@ def check(
     names: Names,
     as_json: Json = False,
     overrides: Set = [],
-    configs: Configs = [],  # noqa: B006
+    configs: Configs = [],
 ) -> int:
     """Read everything, fit nothing; every problem at once."""
     problems: list[Problem] = []
@@ -113,8 +113,8 @@ def run(
     force: Force = False,
     keep: Keep = False,
     as_json: Json = False,
-    overrides: Set = [],  # noqa: B006
-    configs: Configs = [],  # noqa: B006
+    overrides: Set = [],
+    configs: Configs = [],
 ) -> int:
     """The main job: NUTS, REML, their agreement, checks and a page, in one folder."""
     from hlm_models.api import runs
@@ -156,8 +156,8 @@ def fit(
     ] = None,
     force: Force = False,
     as_json: Json = False,
-    overrides: Set = [],  # noqa: B006
-    configs: Configs = [],  # noqa: B006
+    overrides: Set = [],
+    configs: Configs = [],
 ) -> int:
     """Fit by one engine and print the summary."""
     from hlm_models.cli.progress import shown

@@ -100,7 +100,8 @@ def fit(found: "Fit") -> str:
 
     spec = found.spec
     groups = ", ".join(f"{block.J:,} {block.group}" for block in spec.blocks)
-    head = f"{spec.name} by {found.engine}: {spec.design.n:,} rows, {groups}\n{spec.design.formula.text}"
+    head = f"{spec.name} by {found.engine}: {spec.design.n:,} rows, {groups}\n"
+    head += spec.design.formula.text
     frame = summary(found)
     rows = [
         [str(name), *(_cell(column, value) for column, value in zip(frame, row, strict=True))]

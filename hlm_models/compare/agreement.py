@@ -138,7 +138,7 @@ def judge(
     why = ""
     if abs(d) >= SHIFT:
         verdict = "shifted"
-        cause, why = _cause(name, z, draws, at, d, d_mcse, log_prior, reference)
+        cause, why = _cause(name, z, draws, at, d_mcse, log_prior, reference)
         if cause == "unexplained" and singular:
             cause = "boundary"
             why = f"{reference} stands on the boundary of other parameters, the posterior does not"
@@ -175,7 +175,6 @@ def _cause(
     z: FloatArray,
     draws: FloatArray,
     at: float,
-    d: float,
     d_mcse: float,
     log_prior: Callable[[FloatArray], FloatArray] | None,
     reference: str,

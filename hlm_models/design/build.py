@@ -156,8 +156,10 @@ def build_design(
     for terms in merged(formula.random).values():
         block, found = _block(terms, table)
         problems += found
-        bad = _confounded(block, X, encoding.names, allowed=allow_macro_in_z)
-        (confounded if allow_macro_in_z else problems).extend(bad)  # type: ignore[arg-type]
+        if allow_macro_in_z:
+            confounded += _confounded_notes(block)
+        else:
+            problems += _confounded_problems(block, encoding.names)
         blocks.append(block)
     blocks.sort(key=lambda block: -block.J)
     problems += _rank_problems(X, encoding.names)
@@ -175,7 +177,7 @@ def build_design(
             group: tuple(c for c in table.columns if c in found & used)
             for group, found in macro.items()
         },
-        confounded=tuple(problem.message for problem in confounded),
+        confounded=tuple(confounded),
         encoding=encoding,
     )
 
@@ -233,7 +235,7 @@ def crossed_levels(table: Table, factors: Sequence[str]) -> tuple[IntArray, tupl
     first = table.columns[factors[0]]
     assert isinstance(first, LabelColumn)
     if len(factors) == 1:
-        return first.codes, first.labels
+        return frozen(first.codes.astype(np.int64)), first.labels
     parts = [table.columns[name] for name in factors]
     code = np.zeros(table.n, dtype=np.int64)
     for part in parts:
@@ -251,39 +253,48 @@ def crossed_levels(table: Table, factors: Sequence[str]) -> tuple[IntArray, tupl
     return frozen(level.astype(np.int64)), tuple(labels)
 
 
-def _confounded(
-    block: RandomBlock, X: FloatArray, coef: Sequence[str], *, allowed: bool
-) -> list[Problem]:
-    """Columns of z, other than the intercept, that are constant within every level."""
-    constant = [
+def _constant_effects(block: RandomBlock) -> frozenset[str]:
+    """Effects of the block, other than the intercept, that are constant within every level."""
+    return frozenset(
         name
         for j, name in enumerate(block.effects)
         if name != "Intercept" and _constant_within(block.z[:, j], block.level, block.J)
+    )
+
+
+def _confounded_notes(block: RandomBlock) -> list[str]:
+    constant = _constant_effects(block)
+    return [
+        f"{name} is constant within {block.group}: "
+        f"its random slope is confounded with the intercept of {block.group}"
+        for name in block.effects
+        if name in constant
     ]
+
+
+def _confounded_problems(block: RandomBlock, coef: Sequence[str]) -> list[Problem]:
+    """Macro predictors among the effects, with the term that should stand there instead."""
+    constant = _constant_effects(block)
     problems = []
     for term in block.terms:
         effects = block.effects[term.columns]
         bad = [name for name in effects if name in constant]
         if not bad:
             continue
-        names = " and ".join(bad)
+        names, many = " and ".join(bad), len(bad) > 1
         kept = [name for name in effects if name not in constant]
-        many = len(bad) > 1
-        what = f"{names} {'are' if many else 'is'} constant within {block.group}"
-        if allowed:
-            problems.append(
-                Problem(
-                    f"{what}: the random slope is confounded with the intercept of {block.group}"
-                )
-            )
-            continue
-        repair = joined(kept, block.group, correlated=term.correlated) if kept else "nothing"
-        fixed = "" if set(bad) <= set(coef) else f" and add {names} to the fixed part"
+        repair = (
+            f"write {joined(kept, block.group, correlated=term.correlated)}"
+            f" in place of ({term.text})"
+            if kept
+            else f"leave ({term.text}) out"
+        )
+        fixed = "" if set(bad) <= set(coef) else f", and add {names} to the fixed part"
         problems.append(
             Problem(
-                f"{what}, so {'their effects' if many else 'its effect'} cannot vary by "
-                f"{block.group}. Write {repair} in place of ({term.text}){fixed}; "
-                "`allow_macro_in_z: true` fits it all the same",
+                f"{names} {'are' if many else 'is'} constant within {block.group}, so "
+                f"{'their effects' if many else 'its effect'} cannot vary by {block.group}: "
+                f"{repair}{fixed} (`allow_macro_in_z: true` fits it all the same)",
                 key="formula",
             )
         )
@@ -317,7 +328,7 @@ def _rank_problems(X: FloatArray, names: Sequence[str]) -> list[Problem]:
     rank = int(np.sum(diagonal > diagonal[0] * 1e-9)) if diagonal[0] > 0 else 0
     problems = []
     for position in range(rank, X.shape[1]):
-        name = names[order[position]]
+        name = names[int(order[position])]
         if name in zero:
             problems.append(
                 Problem(f"X is rank deficient: {name} is constant; leave it out", key="formula")
@@ -325,7 +336,9 @@ def _rank_problems(X: FloatArray, names: Sequence[str]) -> list[Problem]:
             continue
         weights = np.linalg.solve(pivoted[:rank, :rank], pivoted[:rank, position])
         partners = [
-            names[order[i]] for i in range(rank) if abs(weights[i]) > 1e-6 * np.abs(weights).max()
+            names[int(order[i])]
+            for i in range(rank)
+            if abs(weights[i]) > 1e-6 * np.abs(weights).max()
         ]
         others = ", ".join(sorted(partners, key=list(names).index))
         problems.append(

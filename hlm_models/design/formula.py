@@ -25,7 +25,7 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class RandomTerm:
-    """One `(effects | group)`: effects as a formula, the group's factors, and whether correlated."""
+    """One `(effects | group)`: effects as a formula, the factors, whether they may correlate."""
 
     effects: str
     factors: tuple[str, ...]

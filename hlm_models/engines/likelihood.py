@@ -18,7 +18,7 @@ from hlm_models.results.design_checks import design_checks
 from hlm_models.results.fits import PointFit, RandomEstimate
 from hlm_models.results.progress import Progress, Step
 from hlm_models.spec.model import ModelSpec
-from hlm_models.types import FloatArray, frozen
+from hlm_models.types import FloatArray, IntArray, frozen
 
 __all__ = ["fit", "refusals"]
 
@@ -107,10 +107,10 @@ class _Problem:
     reml: bool
 
     @property
-    def entries(self) -> tuple[FloatArray, FloatArray]:
+    def entries(self) -> tuple[IntArray, IntArray]:
         """Rows and columns of Lambda's free entries, by columns."""
         columns, rows = np.nonzero(self.block.mask.T)
-        return rows, columns
+        return rows.astype(np.int64), columns.astype(np.int64)
 
     @property
     def offset(self) -> float:
@@ -355,7 +355,7 @@ def _checks(
             "gradient",
             best.decrease,
             fail=1e-6,
-            message="distance of the criterion from its local minimum, by its gradient and curvature",
+            message="distance from the local minimum, by gradient and curvature",
         ),
         graded(
             "boundary",
@@ -367,7 +367,7 @@ def _checks(
             "starts",
             spread,
             warn=1e-4,
-            message=f"spread of the criterion over {len(starts)} starts ({agreeing} reached the best)",
+            message=f"spread over {len(starts)} starts ({agreeing} reached the best)",
         ),
         Check(
             "singular",

@@ -15,7 +15,7 @@ from hlm_models.types import FloatArray
 __all__ = ["coords", "to_pymc"]
 
 
-class Centred(Transform):
+class Centred(Transform):  # type: ignore[misc]
     """Coefficients in the coordinates of the centred and scaled X: gamma = R beta.
 
     The prior stays on beta; only the sampler's coordinates change.

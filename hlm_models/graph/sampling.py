@@ -39,7 +39,7 @@ def sample(model: pm.Model, settings: FitSettings, seed: int, progress: Progress
     with model, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("pymc").setLevel(logging.ERROR)
-        return pm.sample(
+        draws: DataTree = pm.sample(
             draws=settings.draws,
             tune=settings.tune,
             chains=settings.chains,
@@ -50,6 +50,7 @@ def sample(model: pm.Model, settings: FitSettings, seed: int, progress: Progress
             progressbar=False,
             compute_convergence_checks=False,
         )
+    return draws
 
 
 def _nutpie(model: pm.Model, settings: FitSettings, seed: int, progress: Progress) -> "DataTree":
@@ -87,7 +88,8 @@ def _nutpie(model: pm.Model, settings: FitSettings, seed: int, progress: Progres
     # A blocking call would swallow Ctrl-C and hand back the draws so far.
     while True:
         try:
-            return handle.wait(timeout=0.2)
+            draws: DataTree = handle.wait(timeout=0.2)
+            return draws
         except TimeoutError:
             continue
         except KeyboardInterrupt:

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 POSTERIOR, PALE, REFERENCE, INK, GRID = "#2a6fb0", "#c3daf0", "#cc5f14", "#22272e", "#e3e6ea"
-PANEL, WIDE = 3.8, 5.6
+PANEL, WIDE = 4.1, 5.8
 """Widths in inches: a panel fills a phone, a wide figure is scrolled there."""
 
 ELEMENTS, BYTES = 2000, 300_000
@@ -108,9 +108,10 @@ def forest(pairs: Sequence[tuple[Bar, Bar]], *, reference: str, alt: str) -> Mar
             ax.hlines(y, [b.lower for b in bars], [b.upper for b in bars], colour, linewidth=1.6)
             inside = np.abs(x) <= limit
             ax.plot(x[inside], y[inside], marker, color=colour, markersize=4.5, label=label)
-            for far, arrow in ((x < -limit, "<"), (x > limit, ">")):
-                edge = np.sign(x[far]) * limit
-                ax.plot(edge, y[far], arrow, color=colour, markersize=7, clip_on=False)
+            for k in np.flatnonzero(~inside & np.isfinite(x)):
+                arrow = "<" if x[k] < 0 else ">"
+                edge = np.sign(x[k]) * limit
+                ax.plot(edge, y[k], arrow, color=colour, markersize=7, clip_on=False)
         ax.set_xlim(-limit, limit)
         ax.set_yticks(range(len(pairs)), [shortened(pair[0].name, 36) for pair in pairs])
         ax.tick_params(axis="y", length=0)
@@ -160,12 +161,12 @@ def caterpillar(
             )
             ax = figure.subplots()
             ax.axvline(0, color="#8a929c", linewidth=0.8)
-            size = 3.6 if J <= LABELLED else 2.0
+            size = 3.4 if J <= LABELLED else 1.8
             ax.hlines(at, lower, upper, colours[0], linewidth=size / 3)
             ax.plot(middle, at, "o", color=colours[0], markersize=size, label=names[0])
             if over is not None:
                 ax.plot(
-                    over, at, "D", markersize=size, markerfacecolor="none", label=names[1],
+                    over, at, "D", markersize=1.5 * size, markerfacecolor="none", label=names[1],
                     markeredgecolor=colours[1], markeredgewidth=size / 4,
                 )  # fmt: skip
             step = -(-J // LABELLED)
@@ -187,20 +188,19 @@ def trace_and_ranks(name: str, draws: FloatArray, *, alt: str) -> Markup:
     edges = np.linspace(0, draws.size, bins + 1)
     step = trace_step(length)
     with _styled(alt):
-        figure = Figure(figsize=(PANEL, 2.5), layout="constrained")
+        figure = Figure(figsize=(PANEL, 2.8), layout="constrained")
         top, bottom = figure.subplots(2, height_ratios=(3, 2))
         for chain, colour in enumerate(colours):
             top.plot(np.arange(0, length, step), draws[chain, ::step], color=colour, linewidth=0.5)
             counts, _ = np.histogram(ranks[chain], bins=edges)
-            bottom.stairs(counts, edges, color=colour, linewidth=1.1)
+            bottom.stairs(counts, edges, baseline=None, color=colour, linewidth=1.1)
         bottom.axhline(length / bins, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         top.set_title(shortened(name, 46))
         top.set_xlim(0, length - 1)
-        top.set_ylabel("value")
+        top.set_xlabel("draw", labelpad=1)
         bottom.set_xlim(0, draws.size)
         bottom.set_ylim(0, None)
-        bottom.set_ylabel("count")
-        bottom.set_xlabel("above: draw; below: rank among all draws", labelpad=2)
+        bottom.set_xlabel("rank", labelpad=1)
         return _markup(figure, alt)
 
 
@@ -213,7 +213,7 @@ def predictive(observed: FloatArray, replicated: FloatArray, *, response: str, a
     """Histogram of the data (n,) over those of replicated datasets (R, n)."""
     low = min(observed.min(), replicated.min())
     high = max(observed.max(), replicated.max())
-    bins = int(np.clip(2 * len(observed) ** (1 / 3), 8, 48))
+    bins = int(np.clip(1.5 * np.sqrt(len(observed)), 10, 50))
     edges = np.linspace(low, high, bins + 1)
     middles = (edges[1:] + edges[:-1]) / 2
 

@@ -27,8 +27,8 @@ def design_checks(spec: ModelSpec) -> tuple[Check, ...]:
                             "far_origin",
                             distance,
                             warn=3.0,
-                            message=f"{name} = 0 is {distance:.1f} sd away from the data, and the sd "
-                            f"and correlations of {block.group}'s intercept refer to it; "
+                            message=f"{name} = 0 is {distance:.1f} sd away from the data, and the "
+                            f"sd and correlations of {block.group}'s intercept refer to it; "
                             f"center({name}) in the formula, or a centred column by derive, "
                             "makes them refer to the middle",
                         )

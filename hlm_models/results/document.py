@@ -18,7 +18,8 @@ __all__ = ["document", "plain"]
 def document(fit: Fit) -> dict[str, Any]:
     """The document of `hlm fit --json`."""
     found = _common(fit) | (_point(fit) if isinstance(fit, PointFit) else _posterior(fit))
-    return plain(found | {"checks": [check.document() for check in fit.checks]})
+    whole: dict[str, Any] = plain(found | {"checks": [one.document() for one in fit.checks]})
+    return whole
 
 
 def plain(value: Any) -> Any:

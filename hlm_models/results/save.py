@@ -1,7 +1,6 @@
 """Fits to files and back; a file that belongs to another model is refused."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ def save_fit(fit: Fit, path: Path) -> None:
             data.to_netcdf(part, engine="h5netcdf")
         else:
             part.write_text(json.dumps(plain(_point_content(fit)), indent=1), encoding="utf-8")
-        os.replace(part, path)
+        part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 

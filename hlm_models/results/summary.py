@@ -59,10 +59,13 @@ def free_correlations(block: RandomBlock) -> list[tuple[int, int]]:
 def parameter_draws(fit: PosteriorFit) -> dict[str, FloatArray]:
     """Draws of every population parameter, (chains, draws) each, by name."""
     posterior = fit.data["posterior"].to_dataset()
-    return {
-        one.name: np.asarray(posterior[one.variable].values[(slice(None), slice(None), *one.index)])
-        for one in parameters(fit.spec)
-    }
+    found = {}
+    for one in parameters(fit.spec):
+        draws = np.asarray(posterior[one.variable].values)
+        for place in one.index:
+            draws = draws[:, :, place]
+        found[one.name] = draws
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def draw_row(name: str, draws: FloatArray) -> DrawRow:
 
 def ess(draws: FloatArray, method: str) -> float:
     """Effective sample size (Vehtari et al. 2021, doi:10.1214/20-BA1221); NaN for a constant."""
-    from arviz_stats.base import array_stats
+    from arviz_stats.base.array import array_stats
 
     if np.ptp(draws) == 0:
         return math.nan
@@ -112,7 +115,7 @@ def ess(draws: FloatArray, method: str) -> float:
 
 def r_hat(draws: FloatArray) -> float:
     """Rank-normalised split R-hat (Vehtari et al. 2021, doi:10.1214/20-BA1221)."""
-    from arviz_stats.base import array_stats
+    from arviz_stats.base.array import array_stats
 
     if np.ptp(draws) == 0:
         return math.nan

@@ -34,8 +34,8 @@ def joint_log_density(spec: ModelSpec, point: Point) -> float:
     """
     priors = spec.priors
     total = float(priors.sigma.log_density(np.asarray(point.sigma), place="scale"))
-    for prior, value in zip(priors.beta, point.beta, strict=True):
-        total += float(prior.log_density(np.asarray(value), place="location"))
+    for coefficient, value in zip(priors.beta, point.beta, strict=True):
+        total += float(coefficient.log_density(np.asarray(value), place="location"))
     for block, prior, sd, corr, b in zip(
         spec.blocks, priors.blocks, point.sd, point.corr, point.b, strict=True
     ):

@@ -10,7 +10,9 @@ import numpy as np
 from hlm_models.config.settings import FitSettings, PriorSettings
 from hlm_models.design.build import Design, RandomBlock
 from hlm_models.errors import InputErrors, Problem, nearest
-from hlm_models.parts.covariances import COVARIANCES, Covariance
+from hlm_models.parts.covariances import Covariance
+from hlm_models.parts.covariances.diagonal import Diagonal
+from hlm_models.parts.covariances.lkj import LKJ
 from hlm_models.parts.families import Family
 from hlm_models.parts.priors import Prior
 from hlm_models.parts.priors.normal import Normal
@@ -161,7 +163,7 @@ def _block_prior(
         by_term = {texts[0]: given}
     resolved = []
     for term in block.terms:
-        default = COVARIANCES["lkj" if term.correlated else "diagonal"]()
+        default = LKJ() if term.correlated else Diagonal()
         prior = by_term.get(term.text, default)
         effects = block.effects[term.columns]
         if prior.correlated != term.correlated:

@@ -14,4 +14,5 @@ COVARIANCES = find(__name__, Covariance)
 if TYPE_CHECKING:
     CovariancePrior = Covariance
 else:
-    CovariancePrior = Annotated[tuple(COVARIANCES.values()), Field(discriminator="kind")]
+    _kinds = tuple(COVARIANCES.values())
+    CovariancePrior = Annotated[Union[_kinds], Field(discriminator="kind")]  # noqa: UP007

@@ -18,7 +18,8 @@ class LKJ(Covariance):
 
     Source: Lewandowski, Kurowicka and Joe (2009), doi:10.1016/j.jmva.2009.04.008: the normalising
     constant is equation (16); the canonical partial correlations of the C-vine are independent,
-    those with k variables partialled out (k = 0..q-2) Beta(eta + (q - 2 - k) / 2) on (-1, 1) (section 2.4).
+    those with k variables partialled out, k = 0..q-2, symmetric Beta(eta + (q - 2 - k) / 2) on
+    (-1, 1) (section 2.4).
     """
 
     correlated: ClassVar[bool] = True
@@ -42,7 +43,7 @@ class LKJ(Covariance):
         q = len(sd)
         factor = np.zeros((q, q))
         factor[0, 0] = 1.0
-        for row, column in zip(*np.tril_indices(q, -1), strict=True):
+        for row, column in zip(*(at.tolist() for at in np.tril_indices(q, -1)), strict=True):
             a = self._shape(q, column)
             partial = 2 * rng.beta(a, a) - 1
             left = 1.0 - np.sum(factor[row, :column] ** 2)
@@ -60,7 +61,7 @@ class LKJ(Covariance):
         priors = self.sd_priors()
         sd = pymc_vector(f"sd_{label}", priors, place="scale", dims=dims)
         q = len(priors)
-        rows, columns = np.tril_indices(q, -1)
+        columns = np.tril_indices(q, -1)[1].tolist()
         a = np.array([self._shape(q, column) for column in columns])
         # Partial correlations rather than pm.LKJCorr: its value changed from the correlation
         # matrix to its factor between PyMC 6.3 and 6.4, and elementwise graphs compile faster.

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from hlm_models import build
+from hlm_models.spec.describe import describe
+
+
+def text(name):
+    return describe(build(name)).text()
+
+
+def test_a_two_level_model_is_written_by_levels():
+    lines = text("hsb-slopes-as-outcomes").splitlines()
+    assert lines[0].startswith("Level 1: rows i = 1..7,185")
+    assert lines[1].strip() == "mathachᵢ = α₀ⱼ + α₁ⱼ csesᵢ + eᵢ,   eᵢ ~ N(0, σ²)"
+    assert lines[2].startswith("Level 2: school j = 1..160")
+    level = next(line for line in lines if line.strip().startswith("α₀ⱼ ="))
+    slope = next(line for line in lines if line.strip().startswith("α₁ⱼ ="))
+    assert "β[Intercept] + β[meanses] meansesⱼ + β[catholic] catholicⱼ + b[Intercept]ⱼ" in level
+    assert "β[cses] + β[meanses:cses] meansesⱼ + β[catholic:cses] catholicⱼ + b[cses]ⱼ" in slope
+    assert lines[-1].strip() == "(b[Intercept]ⱼ, b[cses]ⱼ) ~ N(0, Ψ)"
+
+
+def test_a_slope_that_does_not_vary_has_no_effect_and_no_index():
+    found = text("radon-intercept")
+    assert "α₁ floorᵢ" in found
+    assert "α₁ = β[floor]" in found
+    assert "b[floor]" not in found
+    assert "b[Intercept]ⱼ ~ N(0, sd²)" in found
+
+
+def test_independent_effects_are_said_to_be_so():
+    assert "diagonal" in text("sleepstudy-uncorrelated")
+    assert "diagonal" not in text("sleepstudy-slopes")
+
+
+def test_two_groups_are_written_on_one_line():
+    penicillin = {
+        "schema": 1,
+        "name": "m",
+        "data": {"source": "penicillin"},
+        "formula": "diameter ~ 1 + (1 | plate) + (1 | sample)",
+    }
+    found = describe(build(penicillin))
+    assert "b_plate[Intercept] + b_sample[Intercept] + eᵢ" in found.text()
+    assert dict(found.sizes) == {"rows": 144, "plate": 24, "sample": 6}
+
+
+@pytest.mark.parametrize("name", ["sleepstudy-slopes", "sleepstudy-uncorrelated", "rail"])
+def test_every_parameter_has_a_row_with_its_prior_in_numbers(name):
+    spec = build(name)
+    rows = {row.parameter: row.prior for row in describe(spec).priors}
+    [block] = spec.blocks
+    expected = [f"beta[{coef}]" for coef in spec.design.coef]
+    expected += [f"sd_{block.group}[{effect}]" for effect in block.effects] + ["sigma"]
+    assert set(expected) <= set(rows)
+    assert len(rows) == len(expected) + sum(term.correlated for term in block.terms)
+    assert not any("auto" in prior for prior in rows.values())
+    s_y = np.std(spec.design.y, ddof=1)
+    assert rows["sigma"] == f"half_student_t(3, {s_y:.6g})"
+
+
+def test_the_correlation_has_a_row_that_names_its_term():
+    rows = {row.parameter: row.prior for row in describe(build("sleepstudy-slopes")).priors}
+    assert rows["corr_subject (days | subject)"] == "lkj(2)"
+
+
+def test_a_description_carries_name_formula_and_parameterization():
+    found = describe(build("rail"))
+    assert found.name == "rail"
+    assert found.formula == "travel ~ 1 + (1 | rail)"
+    assert found.about.strip()
+    kind, _, why = found.parameterization.partition(": ")
+    assert kind in ("centered", "noncentered")
+    assert why

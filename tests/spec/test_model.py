@@ -1,0 +1,248 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hlm_models import build
+from hlm_models.errors import InputErrors
+
+FRAME = pd.DataFrame(
+    {
+        "y": [1.0, 3.0, 2.0, 6.0, 5.0, 7.0, 4.0, 8.0],
+        "x": [0.0, 1.0, 0.0, 1.0, 2.0, 3.0, 2.0, 3.0],
+        "f": [*"abababab"],
+        "school": ["p", "p", "q", "q", "p", "p", "q", "q"],
+        "room": ["1", "2", "3", "1", "2", "3", "1", "2"],
+    }
+)
+
+
+def model(formula="y ~ x + (x | school)", priors=None, **more):
+    head = {"schema": 1, "name": "m", "data": {"source": "frame"}, "formula": formula}
+    return {**head, **({"priors": priors} if priors else {}), **more}
+
+
+def spec(formula="y ~ x + (x | school)", priors=None, frame=FRAME, **more):
+    return build(model(formula, priors, **more), data=frame)
+
+
+def problems(formula="y ~ x + (x | school)", priors=None, **more):
+    with pytest.raises(InputErrors) as caught:
+        spec(formula, priors, **more)
+    return {problem.key: problem.message for problem in caught.value.problems}
+
+
+# By hand: y has mean 4.5 and squares about it 42, so variance 6 with n - 1 = 7; x has mean 1.5 and
+# squares about it 10.
+S_Y, S_X = math.sqrt(6), math.sqrt(10 / 7)
+
+
+def test_default_priors_are_those_of_the_design_page():
+    priors = spec().priors
+    intercept, slope = priors.beta
+    assert (slope.kind, slope.loc) == ("normal", 0.0)
+    assert slope.scale == pytest.approx(2.5 * S_Y / S_X, rel=1e-14)
+    assert (intercept.kind, intercept.loc) == ("normal", 4.5)
+    spread = math.sqrt((2.5 * S_Y) ** 2 + (1.5 * slope.scale) ** 2)
+    assert intercept.scale == pytest.approx(spread, rel=1e-14)
+    [term] = priors.blocks[0].terms
+    assert (term.kind, term.eta) == ("lkj", 2.0)
+    level, slopes = term.sd_priors()
+    assert {level.kind, slopes.kind, priors.sigma.kind} == {"half_student_t"}
+    assert {level.df, slopes.df, priors.sigma.df} == {3.0}
+    assert level.scale == pytest.approx(S_Y, rel=1e-14)
+    assert slopes.scale == pytest.approx(S_Y / S_X, rel=1e-14)
+    assert priors.sigma.scale == pytest.approx(S_Y, rel=1e-14)
+
+
+def test_default_priors_without_an_intercept():
+    prior, *rest = spec("y ~ 0 + x + (0 + x | school)").priors.beta
+    assert rest == []
+    assert (prior.loc, prior.scale) == (0.0, pytest.approx(2.5 * S_Y / S_X, rel=1e-14))
+
+
+def test_the_intercept_counts_every_predictor():
+    # The dummy of b has mean 1/2 and squares about it 2; the interaction is a column like others.
+    found = spec("y ~ x*f + (1 | school)")
+    values = {
+        "x": FRAME["x"],
+        "f[b]": (FRAME["f"] == "b") * 1.0,
+        "x:f[b]": FRAME["x"] * (FRAME["f"] == "b"),
+    }
+    scales = {name: 2.5 * S_Y / np.std(column, ddof=1) for name, column in values.items()}
+    total = (2.5 * S_Y) ** 2 + sum(
+        (column.mean() * scales[name]) ** 2 for name, column in values.items()
+    )
+    got = dict(zip(found.design.coef, found.priors.beta, strict=True))
+    assert got["Intercept"].scale == pytest.approx(math.sqrt(total), rel=1e-13)
+    for name, scale in scales.items():
+        assert got[name].scale == pytest.approx(scale, rel=1e-13)
+
+
+def test_a_term_of_one_effect_is_diagonal_by_default():
+    for formula in ("y ~ x + (1 | school)", "y ~ x + (x || school)"):
+        [term] = spec(formula).priors.blocks[0].terms
+        assert term.kind == "diagonal"
+
+
+def test_a_prior_of_one_coefficient_leaves_the_others_alone():
+    given = {"beta": {"x": {"kind": "student_t", "df": 4, "scale": 0.5}}}
+    intercept, slope = spec(priors=given).priors.beta
+    assert (slope.kind, slope.df, slope.loc, slope.scale) == ("student_t", 4.0, 0.0, 0.5)
+    assert intercept == spec().priors.beta[0]
+
+
+def test_one_prior_of_all_coefficients_is_everyones():
+    given = {"beta": {"kind": "normal", "loc": 1, "scale": 10}}
+    assert {(p.loc, p.scale) for p in spec(priors=given).priors.beta} == {(1.0, 10.0)}
+
+
+def test_a_wide_prior_of_a_slope_does_not_widen_the_intercepts():
+    # The default of the intercept is worked out from the default slopes, whatever is given.
+    given = {"beta": {"x": {"kind": "normal", "scale": 1e6}}}
+    assert spec(priors=given).priors.beta[0] == spec().priors.beta[0]
+
+
+def test_priors_of_a_group_and_of_one_effect_are_taken():
+    sd = {"x": {"kind": "exponential", "scale": 0.3}}
+    given = {"groups": {"school": {"kind": "lkj", "eta": 5, "sd": sd}}}
+    [term] = spec(priors=given).priors.blocks[0].terms
+    assert term.eta == 5.0
+    level, slope = term.sd_priors()
+    assert (slope.kind, slope.scale) == ("exponential", 0.3)
+    assert (level.kind, level.scale) == ("half_student_t", pytest.approx(S_Y, rel=1e-14))
+
+
+def test_each_term_of_a_group_has_its_prior_by_its_text():
+    formula = "y ~ x + (1 | school) + (0 + x | school)"
+    given = {"groups": {"school": {"0 + x | school": {"kind": "diagonal", "sd": {"kind": "flat"}}}}}
+    first, second = spec(formula, given).priors.blocks[0].terms
+    assert [p.kind for p in first.sd_priors()] == ["half_student_t"]
+    assert [p.kind for p in second.sd_priors()] == ["flat"]
+
+
+def test_an_unknown_coefficient_is_a_located_problem():
+    found = problems(priors={"beta": {"xx": {"kind": "flat"}}})
+    assert list(found) == ["priors.beta.xx"]
+    assert "did you mean 'x'" in found["priors.beta.xx"]
+    assert "Intercept, x" in found["priors.beta.xx"]
+
+
+def test_an_unknown_group_is_a_located_problem():
+    found = problems(priors={"groups": {"scool": {"kind": "lkj"}}})
+    assert list(found) == ["priors.groups.scool"]
+    assert "did you mean 'school'" in found["priors.groups.scool"]
+
+
+def test_an_unknown_term_is_a_located_problem():
+    found = problems(priors={"groups": {"school": {"1 + x | school": {"kind": "lkj"}}}})
+    assert list(found) == ["priors.groups.school.1 + x | school"]
+    assert "terms: x | school" in next(iter(found.values()))
+
+
+def test_an_unknown_effect_is_a_located_problem():
+    sd = {"z": {"kind": "half_normal"}}
+    found = problems(priors={"groups": {"school": {"kind": "lkj", "sd": sd}}})
+    assert list(found) == ["priors.groups.school.sd"]
+    assert "'z'" in found["priors.groups.school.sd"]
+    assert "Intercept, x" in found["priors.groups.school.sd"]
+
+
+def test_a_group_of_several_terms_wants_a_prior_by_term():
+    found = problems(
+        "y ~ x + (1 | school) + (0 + x | school)",
+        {"groups": {"school": {"kind": "diagonal"}}},
+    )
+    assert list(found) == ["priors.groups.school"]
+    assert "'1 | school'" in found["priors.groups.school"]
+    assert "'0 + x | school'" in found["priors.groups.school"]
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (1 | school)", "y ~ x + (0 + x | school)"])
+def test_lkj_of_one_effect_is_refused(formula):
+    found = problems(formula, {"groups": {"school": {"kind": "lkj"}}})
+    assert "one effect" in found["priors.groups.school.kind"]
+    assert "diagonal" in found["priors.groups.school.kind"]
+
+
+def test_lkj_of_independent_effects_is_refused():
+    found = problems("y ~ x + (x || school)", {"groups": {"school": {"kind": "lkj"}}})
+    assert "independent effects" in found["priors.groups.school.kind"]
+
+
+def test_diagonal_of_a_correlated_term_is_refused_with_the_two_bars():
+    found = problems(priors={"groups": {"school": {"kind": "diagonal"}}})
+    assert "(x || school)" in found["priors.groups.school.kind"]
+    assert "lkj" in found["priors.groups.school.kind"]
+
+
+def test_all_problems_of_the_priors_come_at_once():
+    given = {
+        "beta": {"xx": {"kind": "flat"}},
+        "groups": {"school": {"kind": "diagonal"}, "house": {"kind": "lkj"}},
+    }
+    assert set(problems(priors=given)) == {
+        "priors.beta.xx",
+        "priors.groups.school.kind",
+        "priors.groups.house",
+    }
+
+
+def test_a_problem_of_a_file_names_the_file_and_the_line(tmp_path):
+    path = tmp_path / "mine.yaml"
+    FRAME.to_csv(tmp_path / "rows.csv", index=False)
+    path.write_text(
+        "schema: 1\nname: mine\ndata: {source: {file: rows.csv}}\n"
+        "formula: y ~ x + (x | school)\npriors:\n  beta:\n    xx: {kind: flat}\n"
+    )
+    with pytest.raises(InputErrors) as caught:
+        build(path)
+    [problem] = caught.value.problems
+    assert problem.file.endswith("mine.yaml")
+    assert problem.line == 7
+
+
+@pytest.mark.parametrize("name", ["chain", "draw", "coef", "obs"])
+def test_a_group_may_not_take_the_name_of_a_dimension(name):
+    found = problems(f"y ~ x + (1 | {name})", frame=FRAME.rename(columns={"school": name}))
+    assert f"'{name}'" in found["formula"]
+
+
+def test_a_model_is_the_same_whatever_the_order_of_its_keys():
+    turned = dict(reversed(model().items()))
+    assert build(turned, data=FRAME).digest == spec().digest
+
+
+def test_the_digest_tells_models_and_data_apart():
+    changed = FRAME.assign(x=FRAME["x"] + 1e-9)
+    digests = {
+        spec().digest,
+        spec("y ~ x + (1 | school)").digest,
+        spec(frame=changed).digest,
+        spec(priors={"sigma": {"kind": "half_normal"}}).digest,
+    }
+    assert len(digests) == 4
+    assert spec(about="Other words?", fit={"seed": 9}).digest == spec().digest
+
+
+def test_the_notes_say_what_was_allowed():
+    frame = FRAME.assign(size=[1.0, 1.0, 2.0, 2.0] * 2)
+    found = spec("y ~ size + (size | school)", frame=frame, allow_macro_in_z=True)
+    assert any("size is constant within school" in note for note in found.notes)
+
+
+def test_the_parameterization_is_the_one_asked_for():
+    for kind in ("centered", "noncentered"):
+        assert spec(fit={"parameterization": kind}).parameterization == kind
+    assert "reliability" in spec("y ~ x + (1 | school)").parameterization_why
+    assert spec(fit={"parameterization": "auto"}).parameterization_why
+
+
+@pytest.mark.parametrize("spread", [0.0, 100.0])
+def test_groups_that_the_rows_pin_down_are_centred(spread):
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame({"g": np.repeat([*"abcdefgh"], 20), "y": rng.normal(size=160)})
+    frame["y"] += np.repeat(spread * rng.normal(size=8), 20)
+    found = spec("y ~ 1 + (1 | g)", frame=frame)
+    assert found.parameterization == ("centered" if spread else "noncentered")
