@@ -35,6 +35,7 @@ constraints: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt scripts/find-python
 	@python=$$(bash scripts/find-python) && rm -rf $(VENV) && "$$python" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group dev --editable .
 	@touch $(STAMP)
 

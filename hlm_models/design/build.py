@@ -321,14 +321,15 @@ def _rank_problems(X: FloatArray, names: Sequence[str]) -> list[Problem]:
     for lo in range(0, len(X), CHUNK):
         R = np.linalg.qr(np.vstack([R, scaled.apply(X[lo : lo + CHUNK])]), mode="r")
     norms = np.linalg.norm(R, axis=0)
-    zero = [names[j] for j in np.flatnonzero(norms < 1e-10 * np.sqrt(len(X)))]
+    zero = [names[j] for j in np.flatnonzero(norms < 1e-10 * np.sqrt(len(X))).tolist()]
     _, pivoted, order = qr(R, mode="economic", pivoting=True)
+    ordered = [names[j] for j in order.tolist()]
     diagonal = np.zeros(X.shape[1])
     diagonal[: min(pivoted.shape)] = np.abs(np.diag(pivoted))
     rank = int(np.sum(diagonal > diagonal[0] * 1e-9)) if diagonal[0] > 0 else 0
     problems = []
     for position in range(rank, X.shape[1]):
-        name = names[int(order[position])]
+        name = ordered[position]
         if name in zero:
             problems.append(
                 Problem(f"X is rank deficient: {name} is constant; leave it out", key="formula")
@@ -336,9 +337,7 @@ def _rank_problems(X: FloatArray, names: Sequence[str]) -> list[Problem]:
             continue
         weights = np.linalg.solve(pivoted[:rank, :rank], pivoted[:rank, position])
         partners = [
-            names[int(order[i])]
-            for i in range(rank)
-            if abs(weights[i]) > 1e-6 * np.abs(weights).max()
+            ordered[i] for i in range(rank) if abs(weights[i]) > 1e-6 * np.abs(weights).max()
         ]
         others = ", ".join(sorted(partners, key=list(names).index))
         problems.append(

@@ -129,7 +129,9 @@ def _refuse_unseen_labels(state: Any, table: Table) -> None:
     problems = []
     for factor, (_, recorded) in state.encoder_state.items():
         known = recorded.get("categories") if isinstance(recorded, dict) else None
-        for name in names_in(str(factor)) if known is not None else ():
+        if known is None:
+            continue
+        for name in names_in(str(factor)):
             column = table.columns[name]
             if isinstance(column, NumberColumn):
                 continue
