@@ -60,7 +60,7 @@ def scaling(columns: FloatArray, *, constant: int | None) -> Scaling:
         square = 0.0
         for lo in range(0, n, CHUNK):
             part = columns[lo : lo + CHUNK, j] - shift[j]
-            square += float(part @ part)
+            square += float(np.square(part).sum())
         unit[j] = np.sqrt(square / n)
     # A constant column leaves rounding noise, not spread: it is a column of zeros once centred.
     unit[unit <= 1e-13 * np.abs(shift)] = 1.0
@@ -99,7 +99,8 @@ def cross_products(
         W = np.empty((k, Zs.shape[1]))
         W[:-1] = x_scaling.apply(X[rows]).T
         W[-1] = y[rows] - y_shift
-        T += W @ W.T
+        # Not BLAS: its threads would add in an order that differs from run to run.
+        T += np.einsum("cn,dn->cd", W, W)
         codes = level[rows]
         for a in range(q):
             for b in range(a + 1):

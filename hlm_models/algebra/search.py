@@ -67,7 +67,7 @@ def minimise(function: ValueAndGradient, start: FloatArray, *, steps: int = 200)
         noise = 1e-12 * max(abs(value), 1.0)
         flat = np.maximum(curvature, floor)
         if not saddle and 0.5 * float(np.sum(slopes**2 / flat)) < 1e-3 * noise:
-            break
+            return Found(x, value, gradient, H, _decrease(H, gradient), evaluations)
         step, predicted = _within(curvature, slopes, radius, floor, escape=saddle)
         candidate = x + axes @ step
         new_value, new_gradient = evaluate(candidate)

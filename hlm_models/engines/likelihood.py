@@ -22,7 +22,7 @@ from hlm_models.types import FloatArray, IntArray, frozen
 
 __all__ = ["fit", "refusals"]
 
-STARTS = (1.0, 0.1, 3.0)
+STARTS = (1.0, 0.1)
 """Relative standard deviations, in scaled columns, that the searches start from."""
 
 DRAWS = False

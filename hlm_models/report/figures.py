@@ -13,6 +13,7 @@ from markupsafe import Markup
 from matplotlib import colormaps, style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from hlm_models.types import FloatArray
 
@@ -150,9 +151,9 @@ def caterpillar(
             ax = figure.subplots()
             ax.axhline(0, color="#8a929c", linewidth=0.8)
             ax.fill_between(at, lower, upper, color=colours[0], alpha=0.28, linewidth=0)
-            ax.plot(at, middle, color=colours[0], linewidth=1.4, label=names[0])
+            ax.plot(at, middle, color=colours[0], linewidth=0.9, zorder=3, label=names[0])
             if over is not None:
-                ax.plot(at, over, ".", color=colours[1], markersize=1.6, label=names[1])
+                ax.plot(at, over, ".", color=colours[1], markersize=3, alpha=0.6, label=names[1])
             ax.set_xlim(-1, J)
             ax.set_xlabel(f"{J:,} levels, sorted")
         else:
@@ -173,6 +174,7 @@ def caterpillar(
             ax.set_yticks(at[::step], [shortened(labels[j], 22) for j in order[::step]])
             ax.tick_params(axis="y", length=0, labelsize=8 if J <= 30 else 7)
             ax.set_ylim(-0.8, J - 0.2)
+            ax.locator_params(axis="x", nbins=6)
             ax.grid(axis="x")
         ax.set_title(shortened(title, 44))
         _legend(figure, ax)
@@ -247,13 +249,13 @@ def _legend(figure: Figure, ax: Axes) -> None:
     handles, labels = ax.get_legend_handles_labels()
     legend = figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
     for handle in legend.legend_handles:
-        if handle is not None:
-            handle.set_alpha(1)
+        if isinstance(handle, Line2D):
+            handle.set(alpha=1, markersize=max(4.5, handle.get_markersize()))
 
 
 @contextmanager
 def _styled(alt: str) -> Iterator[None]:
-    """Our own look whatever the user's; `alt` salts the identifiers, so figures do not share any."""
+    """Our own look whatever the user's; `alt` salts the identifiers, so figures share none."""
     with warnings.catch_warnings(), style.context(["default", STYLE | {"svg.hashsalt": alt}]):
         # The browser's fonts have what matplotlib's lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)

@@ -124,8 +124,7 @@ def _context(run: Run) -> dict[str, Any]:
         "versions": run.provenance.get("versions") or {},
         "times": tables.time_table(spec.name, seconds) if seconds else None,
         "config": _yaml(config) if config else "",
-        "number": tables.number,
-        "threshold": tables.threshold,
+        "short": tables.short,
     }
 
 
@@ -225,11 +224,12 @@ def _predictive(fit: PosteriorFit) -> "Markup | None":
     if "posterior_predictive" not in fit.data.children:
         return None
     design = fit.spec.design
-    drawn = fit.data["posterior_predictive"]["y_obs"]
+    drawn = fit.data["posterior_predictive"].to_dataset()["y_obs"]
     chains, length = drawn.sizes["chain"], drawn.sizes["draw"]
     size = min(REPLICATES, chains * length)
-    which = np.linspace(0, chains * length - 1, size).astype(int)
-    replicated = drawn.values.reshape(-1, design.n)[which]
+    chain, draw = np.divmod(np.linspace(0, chains * length - 1, size).astype(int), length)
+    chosen = drawn.isel(chain=("replicate", chain), draw=("replicate", draw))
+    replicated = chosen.transpose("replicate", "obs").values
     return predictive(
         design.y,
         replicated,

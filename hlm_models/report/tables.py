@@ -26,10 +26,12 @@ __all__ = [
     "point_table",
     "posterior_table",
     "prior_table",
+    "short",
     "time_table",
 ]
 
 ABSENT = "–"
+NOT_THERE = f" {ABSENT}: absent, for the estimate is on the boundary."
 VERDICTS = {
     "agree": "agree",
     "shifted": "shifted",
@@ -83,7 +85,7 @@ def number(value: float | None, digits: int = 4) -> str:
     elif 1e-4 <= size < 1e7:
         text = f"{value:#.{digits}g}"
     else:
-        text = f"{value:.{min(digits, 3) - 1}e}"
+        text = f"{value:.{min(digits, 3)}g}"
     return text.replace("-", "−", 1) if value < 0 else text
 
 
@@ -151,7 +153,8 @@ def prior_table(description: Description, *, engine: str) -> Table:
 
 
 def group_table(spec: ModelSpec) -> Table:
-    """Levels, rows a level and varying effects of each group."""
+    """Levels, rows a level, varying effects and, where there are any, macro predictors."""
+    macro = spec.design.macro
     rows = []
     for block in spec.blocks:
         sizes = block.sizes
@@ -164,7 +167,11 @@ def group_table(spec: ModelSpec) -> Table:
                 number(middle) if middle == int(middle) else f"{middle:,.1f}",
                 f"{sizes.max():,}",
                 ", ".join(block.effects),
-                ", ".join(spec.design.macro.get(block.group, ())) or ABSENT,
+                *(
+                    (", ".join(macro.get(block.group, ())) or ABSENT,)
+                    if any(macro.values())
+                    else ()
+                ),
             )
         )
     titles = ("levels", "fewest rows", "median", "most")
@@ -174,46 +181,49 @@ def group_table(spec: ModelSpec) -> Table:
             Column("group", "name"),
             *(Column(title) for title in titles),
             Column("vary by level", "text"),
-            Column("constant within", "text"),
+            *((Column("constant within", "text"),) if any(macro.values()) else ()),
         ),
         tuple(rows),
     )
 
 
 def agreement_table(found: Agreement) -> Table:
-    """Posterior against point estimate: numbers, verdict and reason."""
+    """Posterior against point estimate: numbers, verdict and, where there are any, reasons."""
     name = found.reference.upper()
-    return Table(
-        f"{found.model}, {found.posterior} against {found.reference}",
+    reasons = any(row.why for row in found.rows)
+    absent = any(math.isnan(row.d) for row in found.rows)
+    columns = (
+        Column("parameter", "name"),
+        Column("mean", side="posterior"),
+        Column("sd", side="posterior"),
+        Column(name, side="reference"),
+        Column("se", side="reference"),
+        Column("d"),
+        Column("spread"),
+        Column("verdict", "pill"),
+        *((Column("why", "text"),) if reasons else ()),
+    )
+    rows = tuple(
         (
-            Column("parameter", "name"),
-            Column("mean", side="posterior"),
-            Column("sd", side="posterior"),
-            Column(name, side="reference"),
-            Column("se", side="reference"),
-            Column("d"),
-            Column("spread"),
-            Column("verdict", "pill"),
-            Column("why", "text"),
-        ),
-        tuple(
-            (
-                row.parameter,
-                number(row.mean),
-                number(row.sd),
-                number(row.estimate),
-                number(row.se),
-                fixed(row.d, 2, sign=True),
-                fixed(row.spread_ratio, 2),
-                _verdict(row),
-                row.why,
-            )
-            for row in found.rows
-        ),
+            row.parameter,
+            number(row.mean),
+            number(row.sd),
+            number(row.estimate),
+            number(row.se),
+            fixed(row.d, 2, sign=True),
+            fixed(row.spread_ratio, 2),
+            _verdict(row),
+            *((row.why,) if reasons else ()),
+        )
+        for row in found.rows
+    )
+    note = (
         f"d: posterior mean minus {name}, in posterior sds. spread: posterior sd over standard "
         "error. Both on the scale of the verdict: a coefficient itself, log sd, Fisher's z of a "
-        f"correlation, log sigma. {ABSENT}: absent, for the estimate is on the boundary.",
+        "correlation, log sigma."
     )
+    caption = f"{found.model}, {found.posterior} against {found.reference}"
+    return Table(caption, columns, rows, note + (NOT_THERE if absent else ""))
 
 
 def posterior_table(fit: PosteriorFit, rows: Sequence[DrawRow]) -> Table:
@@ -278,8 +288,7 @@ def point_table(fit: PointFit, rows: Sequence[Estimate]) -> Table:
             for row in rows
         ),
         "95%: Wald interval, for coefficients by t with Satterthwaite's degrees of freedom, for "
-        "the others on the log scale or Fisher's z."
-        + (f" {ABSENT}: absent, for the estimate is on the boundary." if absent else ""),
+        "the others on the log scale or Fisher's z." + (NOT_THERE if absent else ""),
     )
 
 
@@ -305,8 +314,8 @@ def check_table(model: str, engines: str, checks: Iterable[tuple[str, Check]]) -
                 check.code,
                 engine,
                 check.status,
-                number(check.value),
-                threshold(check.threshold),
+                short(check.value),
+                short(check.threshold),
                 check.message,
             )
             for engine, check in sorted(checks, key=lambda pair: order[pair[1].status])
@@ -314,9 +323,11 @@ def check_table(model: str, engines: str, checks: Iterable[tuple[str, Check]]) -
     )
 
 
-def threshold(value: float | None) -> str:
-    """A threshold as it was written: no digits but its own."""
-    return ABSENT if value is None else f"{value:g}"
+def short(value: float | None) -> str:
+    """The value of a check or its threshold, without idle zeros."""
+    if value is None or not 1e-4 <= abs(value) < 1e4:
+        return number(value, 3)
+    return f"{value:.4g}".replace("-", "−")
 
 
 def time_table(model: str, seconds: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -324,7 +335,7 @@ def time_table(model: str, seconds: Mapping[str, Mapping[str, Any]]) -> Table:
     stages = tuple(dict.fromkeys(stage for one in seconds.values() for stage in one))
     rows = []
     for engine, one in seconds.items():
-        cells = [number(one[s], 3) if s in one else ABSENT for s in stages]
-        rows.append((engine, *cells, number(float(sum(one.values())), 3)))
+        cells = [number(one[s], 2) if s in one else ABSENT for s in stages]
+        rows.append((engine, *cells, number(float(sum(one.values())), 2)))
     columns = (Column("engine", "name"), *(Column(stage) for stage in stages), Column("sum"))
     return Table(f"{model}, {', '.join(seconds)}: seconds by stage", columns, tuple(rows))

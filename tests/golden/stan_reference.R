@@ -269,12 +269,13 @@ sample_one <- function(model, d, draws, adapt_delta) {
 # Largest |difference| of any reported number between two independent runs, in standard errors of the difference.
 compare_runs <- function(a, b) {
   z <- unlist(lapply(names(a), function(name) {
-    sapply(c("mean", "sd", "q05", "q95"), function(k) {
+    of_name <- sapply(c("mean", "sd", "q05", "q95"), function(k) {
       se <- paste0("mcse_", k)
       (a[[name]][[k]] - b[[name]][[k]]) / sqrt(a[[name]][[se]]^2 + b[[name]][[se]]^2)
     })
+    setNames(of_name, paste(name, names(of_name)))
   }))
-  list(max_abs_z = max(abs(z)), rms_z = sqrt(mean(z^2)), numbers = length(z))
+  list(max_abs_z = max(abs(z)), largest_at = names(z)[which.max(abs(z))], rms_z = sqrt(mean(z^2)), numbers = length(z))
 }
 
 accept <- function(name, run, parameters, min_ess) {
@@ -295,7 +296,7 @@ if (!file.exists(rstan_options("boost_lib"))) rstan_options(boost_lib = "/usr/in
 programs <- list(plain = stan_model(model_code = plain_code), marginal = stan_model(model_code = marginal_code))
 says <- list(
   plain = "random effects sampled (intercepts centred, slopes non-centred given them), normal likelihood row by row",
-  marginal = "random effects integrated out in closed form from Z'Z, Z'y, y'y of each school"
+  marginal = "random effects integrated out in closed form from Z'Z, Z'y, y'y of each group"
 )
 
 reference <- function(name, about, x, y, group, slope_name, formula, program, draws, adapt_delta) {

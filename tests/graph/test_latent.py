@@ -115,8 +115,8 @@ def log_jacobian(spec, values):
     step = 1e-30
     columns = []
     for name in small:
-        for at in np.ndindex(values[name].shape):
-            moved = {key: value.astype(complex) for key, value in values.items()}
+        for at in np.ndindex(np.shape(values[name])):
+            moved = {key: np.array(value, dtype=complex) for key, value in values.items()}
             moved[name][at] += step * 1j
             columns.append(flat_globals(spec, moved).imag / step)
     J = np.column_stack(columns)
@@ -189,7 +189,7 @@ def assert_agreement(spec, form, *, points, directions):
         logp, gradient = evaluate(*(values[name] for name in names))
         assert float(logp) == pytest.approx(reference(spec, values), rel=1e-9)
         for _ in range(directions):
-            step = {name: rng.normal(size=value.shape) for name, value in values.items()}
+            step = {name: rng.normal(size=np.shape(value)) for name, value in values.items()}
 
             def along(t, values=values, step=step):
                 return reference(spec, {name: values[name] + t * step[name] for name in values})
@@ -199,7 +199,7 @@ def assert_agreement(spec, form, *, points, directions):
             narrow = (along(h) - along(-h)) / (2 * h)
             wide = (along(2 * h) - along(-2 * h)) / (4 * h)
             numeric = (4 * narrow - wide) / 3
-            slope = gradient @ np.concatenate([step[name].ravel() for name in names])
+            slope = gradient @ np.concatenate([np.ravel(step[name]) for name in names])
             rounding = 1e-15 * abs(float(logp)) / h
             assert slope == pytest.approx(numeric, rel=1e-6, abs=10 * rounding)
 

@@ -77,7 +77,9 @@ def canned_posterior(
     if checks is None:
         checks = (
             graded("r_hat", 1.003, warn=1.01, fail=1.05, message="largest over all parameters"),
-            graded("ess_bulk", 900.0, warn=400.0, below=True, message="smallest over all parameters"),
+            graded(
+                "ess_bulk", 900.0, warn=400.0, below=True, message="smallest over all parameters"
+            ),
         )
     return PosteriorFit(
         spec=spec,

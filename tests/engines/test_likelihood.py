@@ -1,0 +1,477 @@
+import json
+import math
+import os
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hlm_models import RefusalError, build, fit, list_models
+from hlm_models.errors import FitError
+
+PUBLISHED = json.loads((Path(__file__).parents[1] / "golden" / "published.json").read_text("utf-8"))
+
+
+def build_or_skip(name):
+    if name.startswith("nels") and "HLM_DATA" not in os.environ:
+        pytest.skip("NELS is not bundled, and HLM_DATA does not name the folder of nels.csv")
+    return build(name)
+
+
+# --- numbers of other software ---
+
+
+def assert_printed(found, printed, *, stopping, scale=None):
+    """Agreement to half a unit of the last digit, or to the stopping error if that is more."""
+    value = float(printed)
+    half_unit = 0.5 * 10.0 ** Decimal(printed).as_tuple().exponent
+    size = abs(value) if scale is None else scale
+    assert abs(found - value) <= 1.001 * max(half_unit, stopping * size), (found, printed)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    "entry", PUBLISHED["fits"], ids=lambda entry: f"{entry['model']}-{entry['engine']}"
+)
+def test_published_fits_are_reproduced(entry):
+    found = fit(build_or_skip(entry["model"]), entry["engine"])
+    [random] = found.random
+    vcov = np.diag(found.vcov_beta)
+    numbers = {
+        "criterion": found.criterion,
+        "loglik": found.loglik,
+        "aic": found.aic,
+        "bic": found.bic,
+        "sigma": found.sigma,
+        "beta": found.beta,
+        "se": np.sqrt(vcov),
+        "vcov": vcov,
+        "theta": found.theta,
+        "sd": random.sd,
+    }
+    for key in set(entry) - {"model", "engine", "from"}:
+        printed, mine = entry[key], np.atleast_1d(numbers[key])
+        given = printed if isinstance(printed, list) else [printed]
+        assert len(given) == len(mine)
+        # Searches of other programs stop where the criterion is flat to about 1e-10 of itself, which
+        # leaves estimates (and what follows from them) a square root of that away: 1e-5.
+        criterion = key in ("criterion", "loglik", "aic", "bic")
+        for value, text in zip(mine, given, strict=True):
+            scale = max(abs(float(x)) for x in given) if key == "theta" else None
+            assert_printed(value, text, stopping=1e-9 if criterion else 1e-5, scale=scale)
+
+
+def test_every_published_number_says_where_it_is_from():
+    names = set(list_models())
+    for entry in PUBLISHED["fits"]:
+        assert entry["from"]
+        assert entry["model"] in names
+        assert entry["engine"] in ("ml", "reml")
+
+
+def block_diagonal(pieces):
+    size = sum(len(piece) for piece in pieces)
+    out, at = np.zeros((size, size)), 0
+    for piece in pieces:
+        out[at : at + len(piece), at : at + len(piece)] = piece
+        at += len(piece)
+    return out
+
+
+@pytest.mark.golden
+def test_polished_optima_of_lme4_are_reproduced(reference_folder, subtests):
+    """`lme4_polished.json`: lme4's own deviance function, its optimum polished by Newton steps."""
+    entries = json.loads((reference_folder / "lme4_polished.json").read_text("utf-8"))
+    held = 0
+    for entry in entries:
+        name = entry["model"].split()[0]
+        if name not in list_models() or (name.startswith("nels") and "HLM_DATA" not in os.environ):
+            continue
+        held += 1
+        with subtests.test(name, engine=entry["engine"]):
+            assert_polished(fit(name, entry["engine"]), entry)
+    assert held >= 15
+
+
+def assert_polished(found, entry):
+    [random] = found.random
+    assert found.spec.design.n == entry["n"]
+    assert found.criterion == pytest.approx(entry["criterion"], rel=1e-8)
+    np.testing.assert_allclose(found.beta, np.atleast_1d(entry["beta"]), rtol=1e-5)
+    se = np.sqrt(np.diag(found.vcov_beta))
+    np.testing.assert_allclose(se, np.atleast_1d(entry["se"]), rtol=1e-5)
+    assert found.sigma == pytest.approx(entry["sigma"], rel=1e-5)
+    # The criterion of the urban schools is nearly flat along a direction of Psi: to 1e-10 of it,
+    # lme4's polished optimum and a better one are 1e-4 apart there.
+    flat = found.spec.name.startswith("nels-urban")
+    Psi = block_diagonal([np.atleast_2d(np.array(one["cov"])) for one in entry["random"]])
+    size = np.sqrt(np.diag(Psi))
+    np.testing.assert_allclose(
+        random.cov / np.outer(size, size), Psi / np.outer(size, size), atol=1e-3 if flat else 1e-5
+    )
+    # Row i of Lambda has length sd_i / sigma: what theta_ij is small against.
+    theta = np.atleast_1d(entry["theta"])
+    rows = np.concatenate(
+        [
+            np.concatenate([np.arange(k, term.q) + term.columns.start for k in range(term.q)])
+            if term.correlated
+            else np.arange(term.columns.start, term.columns.stop)
+            for term in found.spec.blocks[0].terms
+        ]
+    )
+    length = (size / found.sigma)[rows]
+    np.testing.assert_allclose(found.theta / length, theta / length, atol=2e-3 if flat else 1e-5)
+
+
+@pytest.mark.golden
+def test_dyestuff2_has_no_variance_between_batches():
+    found = fit("dyestuff2", "ml")
+    assert found.theta == 0.0
+    assert found.singular
+    assert found.converged
+    # MixedModels.jl test/pls.jl at 2228a9a1; at theta = 0 nothing is left to search for.
+    assert found.criterion == pytest.approx(162.87303665382575, rel=1e-13)
+    assert np.isnan(found.random[0].se_log_sd).all()
+    assert [check.status for check in found.checks if check.code == "singular"] == ["warn"]
+
+
+@pytest.mark.golden
+def test_grunfeld_slopes_reach_the_global_optimum():
+    """lme4 with 60 starts on scaled X; its default start stops 1.4 above, as the lecture prints."""
+    found = fit("grunfeld-slopes", "reml")
+    assert found.criterion == pytest.approx(2297.715543, abs=1e-6)
+    assert found.singular
+    assert np.linalg.matrix_rank(found.random[0].cov, tol=1e-9 * found.random[0].cov.max()) == 2
+    # Digits as that search gave them; it stopped at a relative 1e-9 of the criterion.
+    np.testing.assert_allclose(found.beta, [-9.366391, 0.0666694959, 0.2122997], rtol=1e-5)
+    se = np.sqrt(np.diag(found.vcov_beta))
+    np.testing.assert_allclose(se, [8.361904, 0.0196241934, 0.0428098117], rtol=1e-5)
+    np.testing.assert_allclose(found.df, [4.82135, 8.21268, 9.78409], rtol=1e-3)
+    Psi = np.array(
+        [
+            [323.71, -0.787142, -2.162115],
+            [-0.787142, 0.0026766792, 0.00501990516],
+            [-2.162115, 0.00501990516, 0.0145151354],
+        ]
+    )
+    size = np.sqrt(np.diag(Psi))
+    np.testing.assert_allclose(
+        found.random[0].cov / np.outer(size, size), Psi / np.outer(size, size), atol=1e-4
+    )
+
+
+@pytest.mark.golden
+def test_satterthwaite_of_grunfeld_is_lmertests():
+    """lmerTest 3.1-3 by numerical derivatives of lme4's deviance, good to about 1e-5."""
+    found = fit("grunfeld-intercept", "reml")
+    np.testing.assert_allclose(found.df, [12.069049, 129.346325, 213.247094], rtol=1e-4)
+
+
+# --- identities at the fit, by dense matrices ---
+
+ENGINES = ("reml", "ml")
+
+
+def made_up(seed=8, J=12, slope=0.7):
+    rng = np.random.default_rng(seed)
+    level = np.repeat(np.arange(J), rng.integers(1, 9, J))
+    n = len(level)
+    x, w = rng.normal(3.0, 1.0, n), rng.normal(size=n)
+    b = rng.multivariate_normal([0, 0], [[1.5, 0.3], [0.3, slope**2]], J)
+    y = 2 + 0.5 * x - w + b[level, 0] + b[level, 1] * (x - 3) + 0.8 * rng.normal(size=n)
+    return pd.DataFrame({"y": y, "x": x, "w": w, "g": [f"g{code:02d}" for code in level]})
+
+
+SLOPES = "y ~ x + w + (x | g)"
+LEVELS = "y ~ x + w + (1 | g)"
+
+
+def spec(formula=SLOPES, frame=None):
+    return build(formula=formula, data=made_up() if frame is None else frame)
+
+
+def total_variance(found):
+    """V (n, n), dense."""
+    [block], [random] = found.spec.blocks, found.random
+    same = block.level[:, None] == block.level[None, :]
+    return same * (block.z @ random.cov @ block.z.T) + found.sigma**2 * np.eye(len(same))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("formula", [SLOPES, LEVELS, "y ~ x + w + (x || g)", "y ~ 0 + x + (0 + x | g)"])
+def test_the_criterion_is_that_of_the_estimates(formula, engine):
+    found = fit(spec(formula), engine)
+    design, V = found.spec.design, total_variance(found)
+    rest = design.y - design.X @ found.beta
+    value = np.linalg.slogdet(2 * np.pi * V)[1] + rest @ np.linalg.solve(V, rest)
+    if engine == "reml":
+        value += np.linalg.slogdet(design.X.T @ np.linalg.solve(V, design.X))[1]
+        value -= design.p * math.log(2 * math.pi)
+    assert found.criterion == pytest.approx(value, rel=1e-10)
+    assert found.converged
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("formula", [SLOPES, LEVELS])
+def test_beta_and_its_covariance_are_generalised_least_squares(formula, engine):
+    found = fit(spec(formula), engine)
+    X, V = found.spec.design.X, total_variance(found)
+    XVX = X.T @ np.linalg.solve(V, X)
+    np.testing.assert_allclose(found.vcov_beta, np.linalg.inv(XVX), rtol=1e-8)
+    beta = np.linalg.solve(XVX, X.T @ np.linalg.solve(V, found.spec.design.y))
+    np.testing.assert_allclose(found.beta, beta, rtol=1e-9)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("formula", [SLOPES, LEVELS, "y ~ x + w + (x || g)"])
+def test_blups_and_their_variances_are_conditional_normal(formula, engine):
+    found = fit(spec(formula), engine)
+    [block], [random] = found.spec.blocks, found.random
+    design, Psi = found.spec.design, random.cov
+    rest = design.y - design.X @ found.beta
+    for j in range(block.J):
+        here = block.level == j
+        z = block.z[here]
+        V = z @ Psi @ z.T + found.sigma**2 * np.eye(len(z))
+        gain = np.linalg.solve(V, z @ Psi).T
+        scale = np.abs(Psi).max()
+        np.testing.assert_allclose(random.b[j], gain @ rest[here], rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(
+            random.b_cov[j], Psi - gain @ z @ Psi, rtol=1e-10, atol=1e-10 * scale
+        )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_blups_of_an_intercept_are_shrunken_means(engine):
+    found = fit(spec(LEVELS), engine)
+    [block], [random] = found.spec.blocks, found.random
+    frame, su2, se2 = made_up(), random.cov[0, 0], found.sigma**2
+    means = frame.assign(one=1.0).groupby("g")[["y", "one", "x", "w"]].mean()
+    n = frame.groupby("g").size()
+    rest = means["y"] - means[["one", "x", "w"]].to_numpy() @ found.beta
+    shrunken = n * su2 / (se2 + n * su2) * rest
+    np.testing.assert_allclose(random.b[:, 0], shrunken.loc[list(block.labels)], rtol=1e-10)
+
+
+def dense_deviance(found, phi):
+    """-2 log (restricted) likelihood at (log sd, z of corr, log sigma), beta profiled out."""
+    design, [block] = found.spec.design, found.spec.blocks
+    q = block.q
+    sd, sigma = np.exp(phi[:q]), math.exp(phi[-1])
+    corr = np.eye(q)
+    rows, columns = np.tril_indices(q, -1)
+    corr[rows, columns] = corr[columns, rows] = np.tanh(phi[q:-1])
+    Psi = sd[:, None] * corr * sd
+    same = block.level[:, None] == block.level[None, :]
+    V = same * (block.z @ Psi @ block.z.T) + sigma**2 * np.eye(design.n)
+    half = np.linalg.cholesky(V)
+    X, y = np.linalg.solve(half, design.X), np.linalg.solve(half, design.y)
+    beta = np.linalg.lstsq(X, y)[0]
+    value = 2 * np.log(np.diag(half)).sum() + np.sum((y - X @ beta) ** 2)
+    if found.engine == "reml":
+        value += np.linalg.slogdet(X.T @ X)[1]
+    return value
+
+
+def numerical_hessian(function, x, h=5e-3):
+    """Fourth-order central differences: error h^4 and eps * 100 / h^2, both about 1e-9."""
+    weights = {-2: 1 / 12, -1: -2 / 3, 1: 2 / 3, 2: -1 / 12}
+    k = len(x)
+    H = np.empty((k, k))
+    for i in range(k):
+        for j in range(k):
+            H[i, j] = sum(
+                a * b * function(x + h * (s * np.eye(k)[i] + t * np.eye(k)[j]))
+                for s, a in weights.items()
+                for t, b in weights.items()
+            )
+    return H / h**2
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("formula", [SLOPES, LEVELS])
+def test_standard_errors_of_variances_are_those_of_the_dense_information(formula, engine):
+    found = fit(spec(formula, made_up(J=20)), engine)
+    [random], q = found.random, found.spec.blocks[0].q
+    rows, columns = np.tril_indices(q, -1)
+    z = np.arctanh(random.corr[rows, columns])
+    phi = np.concatenate([np.log(random.sd), z, [math.log(found.sigma)]])
+    H = numerical_hessian(lambda at: dense_deviance(found, at), phi) / 2
+    se = np.sqrt(np.diag(np.linalg.inv(H)))
+    mine = np.concatenate(
+        [random.se_log_sd, random.se_z_corr[rows, columns], [found.se_log_sigma]]
+    )
+    np.testing.assert_allclose(mine, se, rtol=1e-5)
+
+
+def test_aic_and_bic_count_the_variances_too():
+    found = fit(spec(), "ml")
+    assert found.parameters == 3 + 3 + 1
+    assert found.aic == pytest.approx(found.criterion + 14)
+    assert found.bic == pytest.approx(found.criterion + 7 * math.log(found.spec.design.n))
+
+
+# --- what leaves a fit as it is, or moves it as it should ---
+
+# Both searches stop where the criterion is flat to 1e-12 or so; estimates follow to its square
+# root, and no better.
+CRITERION, ESTIMATE = 1e-9, 2e-5
+
+
+def assert_same(one, other, *, beta=None, sd=1.0, scale=1.0, shift=0.0):
+    """`other` has beta `beta`, sd times `sd`, sigma times `scale` and the criterion plus `shift`."""
+    expected = one.beta if beta is None else beta
+    se = np.sqrt(np.diag(other.vcov_beta))
+    assert (np.abs(other.beta - expected) <= ESTIMATE * (np.abs(expected) + se)).all()
+    assert other.criterion == pytest.approx(one.criterion + shift, rel=CRITERION)
+    assert other.sigma == pytest.approx(scale * one.sigma, rel=ESTIMATE)
+    np.testing.assert_allclose(other.random[0].sd, sd * one.random[0].sd, rtol=5 * ESTIMATE)
+    np.testing.assert_allclose(other.random[0].corr, one.random[0].corr, atol=5 * ESTIMATE)
+    assert other.converged
+
+
+def examples(function):
+    return settings(max_examples=8)(function)
+
+
+@examples
+@given(st.sampled_from(ENGINES), st.floats(-6, 6))
+def test_a_rescaled_column_rescales_its_coefficient_and_its_slopes(engine, digits):
+    size = 10.0**digits
+    one = fit(spec(), engine)
+    other = fit(spec(frame=made_up().assign(x=lambda f: f["x"] * size)), engine)
+    down = np.array([1.0, 1 / size, 1.0])
+    shift = 2 * math.log(size) if engine == "reml" else 0.0
+    assert_same(one, other, beta=one.beta * down, sd=down[:2], shift=shift)
+    np.testing.assert_allclose(
+        other.vcov_beta, one.vcov_beta * np.outer(down, down), rtol=1e-3
+    )
+
+
+@examples
+@given(st.sampled_from(ENGINES), st.floats(-6, 6))
+def test_a_rescaled_response_rescales_everything(engine, digits):
+    size = 10.0**digits
+    one = fit(spec(), engine)
+    other = fit(spec(frame=made_up().assign(y=lambda f: f["y"] * size)), engine)
+    n, p = one.spec.design.n, one.spec.design.p
+    shift = 2 * (n - p if engine == "reml" else n) * math.log(size)
+    assert_same(one, other, beta=one.beta * size, sd=size, scale=size, shift=shift)
+
+
+@examples
+@given(st.sampled_from(ENGINES), st.floats(-1e6, 1e6))
+def test_a_constant_added_to_the_response_moves_the_intercept_only(engine, constant):
+    one = fit(spec(), engine)
+    other = fit(spec(frame=made_up().assign(y=lambda f: f["y"] + constant)), engine)
+    assert_same(one, other, beta=one.beta + [constant, 0.0, 0.0])
+
+
+@examples
+@given(st.sampled_from(ENGINES), st.integers(0, 2**32 - 1))
+def test_row_order_does_not_matter(engine, seed):
+    frame = made_up()
+    order = np.random.default_rng(seed).permutation(len(frame))
+    one = fit(spec(), engine)
+    other = fit(spec(frame=frame.iloc[order].reset_index(drop=True)), engine)
+    assert_same(one, other)
+    labels = list(one.spec.blocks[0].labels)
+    moved = [other.spec.blocks[0].labels.index(label) for label in labels]
+    np.testing.assert_allclose(other.random[0].b[moved], one.random[0].b, atol=1e-4)
+
+
+@examples
+@given(st.sampled_from(ENGINES), st.permutations(range(12)))
+def test_names_of_the_groups_do_not_matter(engine, order):
+    frame = made_up()
+    names = {f"g{old:02d}": f"h{new:02d}" for old, new in enumerate(order)}
+    other = fit(spec(frame=frame.assign(g=frame["g"].map(names))), engine)
+    assert_same(fit(spec(), engine), other)
+
+
+@examples
+@given(st.sampled_from(ENGINES), st.floats(-100, 100))
+def test_a_shifted_slope_column_is_the_same_model(engine, constant):
+    # b0 + b1 (x + c): a correlated term can take up the shift, so the maximum is the same.
+    one = fit(spec(), engine)
+    other = fit(spec(frame=made_up().assign(x=lambda f: f["x"] + constant)), engine)
+    assert other.criterion == pytest.approx(one.criterion, rel=CRITERION)
+    assert other.sigma == pytest.approx(one.sigma, rel=ESTIMATE)
+    assert other.beta[1] == pytest.approx(one.beta[1], rel=1e-4)
+    assert other.random[0].sd[1] == pytest.approx(one.random[0].sd[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_optimum_is_below_its_neighbours(engine):
+    found = fit(spec(), engine)
+    [random] = found.random
+    phi = np.append(np.log(random.sd), np.arctanh(random.corr[1, 0]))
+    phi = np.append(phi, math.log(found.sigma))
+    best = dense_deviance(found, phi)
+    rng = np.random.default_rng(1)
+    steps = [size * rng.normal(size=4) for size in (1e-3, 0.1, 1.0) for _ in range(20)]
+    assert all(dense_deviance(found, phi + step) > best - 1e-9 for step in steps)
+
+
+# --- the boundary ---
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_slope_that_does_not_vary_is_singular_not_failed(engine):
+    rng = np.random.default_rng(3)
+    frame = made_up()
+    frame["y"] = 2 + 0.5 * frame["x"] + rng.normal(size=len(frame))
+    found = fit(spec(frame=frame), engine)
+    assert found.singular
+    assert found.converged
+    # Where Lambda is singular, M = d criterion / d Psi is zero along it and grows elsewhere.
+    assert {c.code: c.status for c in found.checks}["boundary"] == "pass"
+    assert np.linalg.eigvalsh(found.random[0].cov).min() == pytest.approx(0.0, abs=1e-9)
+    assert np.isfinite(found.df).all()
+    assert np.isnan(found.random[0].se_log_sd).all()
+
+
+def test_rows_that_are_fitted_exactly_have_no_fit():
+    frame = made_up()
+    frame["y"] = 1 + 2 * frame["x"] - frame["w"]
+    with pytest.raises(FitError, match="exactly"):
+        fit(spec(LEVELS, frame), "reml")
+
+
+# --- refusals ---
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_groups_are_refused_with_their_names(engine):
+    frame = made_up().assign(h=lambda f: [f"h{i % 4}" for i in range(len(f))])
+    model = spec("y ~ x + (1 | g) + (1 | h)", frame)
+    with pytest.raises(RefusalError, match=r"one grouping factor.*g, h") as caught:
+        fit(model, engine)
+    assert caught.value.exit_code == 3
+    assert "eligible: nuts" in str(caught.value)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_as_many_effects_as_rows_are_refused_with_the_count(engine):
+    frame = pd.concat([made_up(J=4)] * 1)
+    n = len(frame)
+    few = frame.groupby("g").head(2)
+    assert len(few) < n
+    model = spec("y ~ x + (x | g)", few)
+    with pytest.raises(RefusalError, match=rf"\(x \| g\) has 8 random effects for {len(few)} rows") as e:
+        fit(model, engine)
+    assert e.value.exit_code == 3
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_as_many_coefficients_as_rows_are_refused(engine):
+    rng = np.random.default_rng(1)
+    names = [f"c{k}" for k in range(7)]
+    frame = pd.DataFrame(rng.normal(size=(8, 7)), columns=names)
+    frame = frame.assign(y=rng.normal(size=8), g=[*"aabbccdd"])
+    with pytest.raises(RefusalError, match="8 coefficients for 8 rows"):
+        fit(spec(f"y ~ {' + '.join(names)} + (1 | g)", frame), engine)
