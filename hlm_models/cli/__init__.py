@@ -13,7 +13,7 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `hlm`: 0 done, 1 done but a check failed, 2 bad input, 3 refused, 130 interrupted."""
-    import click
+    import typer
 
     from hlm_models.cli.commands import app
 
@@ -22,12 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HlmError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         return stop.exit_code
-    except click.ClickException as error:
-        error.show(file=sys.stderr)
+    except typer.BadParameter.__mro__[1] as error:  # UsageError, which typer does not name
+        error.show(file=sys.stderr)  # type: ignore[attr-defined]
         return 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print("interrupted; nothing was written", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:

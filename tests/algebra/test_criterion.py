@@ -103,9 +103,7 @@ def differences(function, x, h=1e-5):
 def test_gradient_of_the_criterion_equals_differences_of_the_textbook(p, reml):
     data, Lambda = made_up(p), np.array([[0.8, 0.1], [-0.3, 0.5]])
     at = profiled(pass_at(Lambda, data), N, reml=reml)
-    numeric = differences(
-        lambda x: textbook(x.reshape(2, 2), data, reml=reml)[0], Lambda.ravel()
-    )
+    numeric = differences(lambda x: textbook(x.reshape(2, 2), data, reml=reml)[0], Lambda.ravel())
     np.testing.assert_allclose((2 * at.M @ Lambda).ravel(), numeric, rtol=1e-6, atol=1e-7)
 
 

@@ -124,9 +124,7 @@ def test_a_constant_column_becomes_zeros_and_keeps_a_unit_of_one(value):
 def test_blocks_in_scaled_coordinates_are_those_of_scaled_columns():
     z, level, J, X, y = made_up(9, n=60)
     z_scaling, x_scaling = scaling(z, constant=0), scaling(X, constant=0)
-    gram = cross_products(
-        z, level, J, X, y, z_scaling=z_scaling, x_scaling=x_scaling, y_shift=0.3
-    )
+    gram = cross_products(z, level, J, X, y, z_scaling=z_scaling, x_scaling=x_scaling, y_shift=0.3)
     G, H, T = dense(z_scaling.apply(z), level, J, x_scaling.apply(X), y - 0.3)
     np.testing.assert_allclose(gram.G, G, **EXACT)
     np.testing.assert_allclose(gram.H, H, **EXACT)

@@ -50,7 +50,9 @@ def dense(Lambda, z, level, W):
     sign, logdet = np.linalg.slogdet(V)
     assert sign > 0
     solved = np.linalg.solve(V, np.hstack([Z, W]))
-    N = np.stack([(Z.T @ solved[:, : J * q])[j * q : j * q + q, j * q : j * q + q] for j in range(J)])
+    N = np.stack(
+        [(Z.T @ solved[:, : J * q])[j * q : j * q + q, j * q : j * q + q] for j in range(J)]
+    )
     R = (Z.T @ solved[:, J * q :]).reshape(J, q, k)
     return logdet, W.T @ solved[:, J * q :], N, R
 

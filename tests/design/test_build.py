@@ -267,7 +267,9 @@ def test_a_macro_predictor_in_z_is_refused_with_the_repair():
 
 def test_the_repair_adds_what_the_fixed_part_lacks():
     [message] = messages("y ~ x + (size | school)")
-    assert "Write (1 | school) in place of (size | school) and add size to the fixed part" in message
+    assert (
+        "Write (1 | school) in place of (size | school) and add size to the fixed part" in message
+    )
 
 
 def test_several_macro_predictors_are_named_together():

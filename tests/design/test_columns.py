@@ -97,7 +97,9 @@ def test_columns_are_those_made_by_hand(side):
     encoding, X = encode(side, TABLE)
     assert encoding.names == tuple(BY_HAND[side])
     # Elementwise arithmetic: at most a rounding or two apart.
-    np.testing.assert_allclose(X, np.column_stack([*BY_HAND[side].values()]), rtol=1e-14, atol=1e-14)
+    np.testing.assert_allclose(
+        X, np.column_stack([*BY_HAND[side].values()]), rtol=1e-14, atol=1e-14
+    )
 
 
 def test_a_side_without_columns_has_the_rows_all_the_same():
@@ -116,7 +118,9 @@ def test_poly_is_an_orthonormal_basis_of_the_powers():
     # R's poly: column d is a polynomial of degree d. The powers of a centred x span the same.
     powers = np.vander(x - x.mean(), 4, increasing=True)
     for d in (1, 2, 3):
-        rest = P[:, d - 1] - powers[:, : d + 1] @ np.linalg.lstsq(powers[:, : d + 1], P[:, d - 1])[0]
+        rest = (
+            P[:, d - 1] - powers[:, : d + 1] @ np.linalg.lstsq(powers[:, : d + 1], P[:, d - 1])[0]
+        )
         np.testing.assert_allclose(rest, 0.0, atol=1e-12)
 
 
@@ -128,7 +132,9 @@ def test_bs_is_the_cubic_b_spline_basis_without_its_first():
 
 
 SUMMANDS = st.lists(
-    st.sampled_from(["x", "w", "year", "x:w", "x*year", "w:x", "(x + w):year", "x:w:year", "0", "1"]),
+    st.sampled_from(
+        ["x", "w", "year", "x:w", "x*year", "w:x", "(x + w):year", "x:w:year", "0", "1"]
+    ),
     min_size=1,
     max_size=5,
 )
@@ -146,7 +152,11 @@ def test_the_fast_path_equals_formulaics_own_matrix(summands):
     np.testing.assert_array_equal(X, own.to_numpy(float))
 
 
-@given(st.lists(st.sampled_from(["x", "f", "h", "x:f", "f:h", "scale(x)", "0"]), min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.sampled_from(["x", "f", "h", "x:f", "f:h", "scale(x)", "0"]), min_size=1, max_size=4
+    )
+)
 def test_the_slow_path_equals_formulaics_own_matrix(summands):
     from formulaic import model_matrix
 

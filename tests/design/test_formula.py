@@ -33,7 +33,10 @@ def random_terms(term):
             ],
         ),
         ("(1 | `home room`)", [RandomTerm("1", ("home room",), True)]),
-        ("(1 | g) + (0 + x | g)", [RandomTerm("1", ("g",), True), RandomTerm("0 + x", ("g",), True)]),
+        (
+            "(1 | g) + (0 + x | g)",
+            [RandomTerm("1", ("g",), True), RandomTerm("0 + x", ("g",), True)],
+        ),
         ("(1 | g) + (1 | h)", [RandomTerm("1", ("g",), True), RandomTerm("1", ("h",), True)]),
     ],
 )

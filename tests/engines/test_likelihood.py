@@ -25,12 +25,11 @@ def build_or_skip(name):
 # --- numbers of other software ---
 
 
-def assert_printed(found, printed, *, stopping, scale=None):
+def assert_printed(found, printed, *, stopping, scale):
     """Agreement to half a unit of the last digit, or to the stopping error if that is more."""
-    value = float(printed)
     half_unit = 0.5 * 10.0 ** Decimal(printed).as_tuple().exponent
-    size = abs(value) if scale is None else scale
-    assert abs(found - value) <= 1.001 * max(half_unit, stopping * size), (found, printed)
+    bound = 1.001 * max(half_unit, stopping * scale)
+    assert abs(found - float(printed)) <= bound, (found, printed)
 
 
 @pytest.mark.golden
@@ -58,11 +57,12 @@ def test_published_fits_are_reproduced(entry):
         given = printed if isinstance(printed, list) else [printed]
         assert len(given) == len(mine)
         # Searches of other programs stop where the criterion is flat to about 1e-10 of itself, which
-        # leaves estimates (and what follows from them) a square root of that away: 1e-5.
-        criterion = key in ("criterion", "loglik", "aic", "bic")
-        for value, text in zip(mine, given, strict=True):
-            scale = max(abs(float(x)) for x in given) if key == "theta" else None
-            assert_printed(value, text, stopping=1e-9 if criterion else 1e-5, scale=scale)
+        # leaves variances (and what follows from them) a square root of that away, 1e-5, and
+        # coefficients a ten thousandth of their standard error.
+        stopping = {"criterion": 1e-9, "loglik": 1e-9, "aic": 1e-9, "bic": 1e-9, "beta": 1e-4}
+        scales = {"beta": np.sqrt(vcov), "theta": np.full(len(mine), np.abs(mine).max())}
+        for value, text, scale in zip(mine, given, scales.get(key, np.abs(mine)), strict=True):
+            assert_printed(value, text, stopping=stopping.get(key, 1e-5), scale=scale)
 
 
 def test_every_published_number_says_where_it_is_from():
@@ -105,13 +105,13 @@ def assert_polished(found, entry):
     se = np.sqrt(np.diag(found.vcov_beta))
     np.testing.assert_allclose(se, np.atleast_1d(entry["se"]), rtol=1e-5)
     assert found.sigma == pytest.approx(entry["sigma"], rel=1e-5)
-    # The criterion of the urban schools is nearly flat along a direction of Psi: to 1e-10 of it,
-    # lme4's polished optimum and a better one are 1e-4 apart there.
+    # The criterion of the urban schools is nearly flat along a direction of Psi, and the gradient
+    # that the polished optimum has left (7e-5) is worth 1e-4 there.
     flat = found.spec.name.startswith("nels-urban")
     Psi = block_diagonal([np.atleast_2d(np.array(one["cov"])) for one in entry["random"]])
     size = np.sqrt(np.diag(Psi))
     np.testing.assert_allclose(
-        random.cov / np.outer(size, size), Psi / np.outer(size, size), atol=1e-3 if flat else 1e-5
+        random.cov / np.outer(size, size), Psi / np.outer(size, size), atol=1e-4 if flat else 1e-5
     )
     # Row i of Lambda has length sd_i / sigma: what theta_ij is small against.
     theta = np.atleast_1d(entry["theta"])
@@ -124,7 +124,7 @@ def assert_polished(found, entry):
         ]
     )
     length = (size / found.sigma)[rows]
-    np.testing.assert_allclose(found.theta / length, theta / length, atol=2e-3 if flat else 1e-5)
+    np.testing.assert_allclose(found.theta / length, theta / length, atol=1e-4 if flat else 1e-5)
 
 
 @pytest.mark.golden
@@ -202,7 +202,9 @@ def total_variance(found):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("formula", [SLOPES, LEVELS, "y ~ x + w + (x || g)", "y ~ 0 + x + (0 + x | g)"])
+@pytest.mark.parametrize(
+    "formula", [SLOPES, LEVELS, "y ~ x + w + (x || g)", "y ~ 0 + x + (0 + x | g)"]
+)
 def test_the_criterion_is_that_of_the_estimates(formula, engine):
     found = fit(spec(formula), engine)
     design, V = found.spec.design, total_variance(found)
@@ -302,9 +304,7 @@ def test_standard_errors_of_variances_are_those_of_the_dense_information(formula
     phi = np.concatenate([np.log(random.sd), z, [math.log(found.sigma)]])
     H = numerical_hessian(lambda at: dense_deviance(found, at), phi) / 2
     se = np.sqrt(np.diag(np.linalg.inv(H)))
-    mine = np.concatenate(
-        [random.se_log_sd, random.se_z_corr[rows, columns], [found.se_log_sigma]]
-    )
+    mine = np.concatenate([random.se_log_sd, random.se_z_corr[rows, columns], [found.se_log_sigma]])
     np.testing.assert_allclose(mine, se, rtol=1e-5)
 
 
@@ -334,8 +334,8 @@ def assert_same(one, other, *, beta=None, sd=1.0, scale=1.0, shift=0.0):
     assert other.converged
 
 
-def examples(function):
-    return settings(max_examples=8)(function)
+examples = settings(max_examples=2 + settings.default.max_examples // 3)
+"""Two fits an example: fewer of them than other properties have."""
 
 
 @examples
@@ -347,9 +347,7 @@ def test_a_rescaled_column_rescales_its_coefficient_and_its_slopes(engine, digit
     down = np.array([1.0, 1 / size, 1.0])
     shift = 2 * math.log(size) if engine == "reml" else 0.0
     assert_same(one, other, beta=one.beta * down, sd=down[:2], shift=shift)
-    np.testing.assert_allclose(
-        other.vcov_beta, one.vcov_beta * np.outer(down, down), rtol=1e-3
-    )
+    np.testing.assert_allclose(other.vcov_beta, one.vcov_beta * np.outer(down, down), rtol=1e-3)
 
 
 @examples
@@ -368,7 +366,7 @@ def test_a_rescaled_response_rescales_everything(engine, digits):
 def test_a_constant_added_to_the_response_moves_the_intercept_only(engine, constant):
     one = fit(spec(), engine)
     other = fit(spec(frame=made_up().assign(y=lambda f: f["y"] + constant)), engine)
-    assert_same(one, other, beta=one.beta + [constant, 0.0, 0.0])
+    assert_same(one, other, beta=[*one.beta, constant, 0.0, 0.0])
 
 
 @examples
@@ -457,12 +455,11 @@ def test_two_groups_are_refused_with_their_names(engine):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_as_many_effects_as_rows_are_refused_with_the_count(engine):
-    frame = pd.concat([made_up(J=4)] * 1)
-    n = len(frame)
-    few = frame.groupby("g").head(2)
-    assert len(few) < n
+    few = made_up(J=4).groupby("g").head(2)
     model = spec("y ~ x + (x | g)", few)
-    with pytest.raises(RefusalError, match=rf"\(x \| g\) has 8 random effects for {len(few)} rows") as e:
+    with pytest.raises(
+        RefusalError, match=rf"\(x \| g\) has 8 random effects for {len(few)} rows"
+    ) as e:
         fit(model, engine)
     assert e.value.exit_code == 3
 

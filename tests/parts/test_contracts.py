@@ -1,5 +1,6 @@
 """Every part of every shelf, found by itself, does what its contract says."""
 
+import itertools
 import json
 import math
 from typing import get_args
@@ -39,9 +40,7 @@ PARTS = [
     for i, words in enumerate(SETTINGS.get(name, [{}]))
 ]
 PLACED = [
-    pytest.param(
-        PRIORS[name](**words).resolve(loc=1.3, scale=0.7), place, id=f"{name}-{i}-{place}"
-    )
+    pytest.param(kind(**words).resolve(loc=1.3, scale=0.7), place, id=f"{name}-{i}-{place}")
     for name, kind in PRIORS.items()
     for place in sorted(kind.places)
     for i, words in enumerate(SETTINGS.get(name, [{}]))
@@ -120,7 +119,7 @@ def mass(function, low, breaks):
     edges = [low, *sorted(x for x in set(breaks) if x > low), math.inf]
     return sum(
         integrate.quad(function, a, b, epsabs=1e-11, epsrel=1e-11, limit=200)[0]
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        for a, b in itertools.pairwise(edges)
     )
 
 
@@ -130,9 +129,7 @@ def test_a_density_integrates_to_one(prior, place):
     assert total == pytest.approx(1.0, abs=1e-8)
 
 
-@pytest.mark.parametrize(
-    ("prior", "place"), [case for case in PLACED if not case.values[0].proper]
-)
+@pytest.mark.parametrize(("prior", "place"), [case for case in PLACED if not case.values[0].proper])
 def test_an_improper_prior_has_no_total_and_cannot_be_drawn_from(prior, place):
     # Its mass grows with the interval as the interval does: density one, wherever one looks.
     x = np.geomspace(1e-6, 1e6, 25)
@@ -208,7 +205,7 @@ def test_the_pymc_form_of_several_takes_settings_by_element_and_dims(prior, plac
 
 
 @pytest.mark.parametrize(("prior", "place"), PLACED)
-def test_a_resolved_prior_has_numbers_only_and_prints_them(prior, place):  # noqa: ARG001
+def test_a_resolved_prior_has_numbers_only_and_prints_them(prior, place):
     assert all(isinstance(value, int | float) for value in prior.numbers().values())
     assert str(prior).startswith(f"{prior.kind}(")
     assert prior.resolve(loc=99.0, scale=99.0) == prior
@@ -357,8 +354,7 @@ def test_the_pymc_form_of_a_covariance_has_the_density(prior, q):
 
     def unpacked(x):
         return [
-            part.reshape(value.shape)
-            for part, value in zip(np.split(x, cuts), start, strict=True)
+            part.reshape(value.shape) for part, value in zip(np.split(x, cuts), start, strict=True)
         ]
 
     def flat(x):
@@ -396,9 +392,9 @@ def test_standard_deviations_of_different_kinds_stand_in_their_order():
         sd, _ = prior.pymc("g", "effect_g")
     free = {rv.name: rv for rv in found.free_RVs}
     pieces = [free[f"sd_g_{kind}"] for kind in ("half_student_t", "exponential", "half_normal")]
-    value, *each = compiled(
-        found.value_vars, found.replace_rvs_by_values([sd, *pieces])
-    )(*(np.array([x]) for x in (0.1, 0.2, 0.3)))
+    value, *each = compiled(found.value_vars, found.replace_rvs_by_values([sd, *pieces]))(
+        *(np.array([x]) for x in (0.1, 0.2, 0.3))
+    )
     np.testing.assert_array_equal(value, np.concatenate(each))
 
 

@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
-
 from canned import canned_agreement, canned_posterior
+
 from hlm_models import build, fit
 from hlm_models.report.figures import Bar, Levels, caterpillar, forest, shortened, standardised
 from hlm_models.report.page import Run, render, write
@@ -24,10 +24,11 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.unbalanced, self.texts, self.addresses, self.tags = [], [], [], [], []
+        self.open, self.unbalanced, self.addresses, self.tags = [], [], [], []
+        self.text, self.headings = "", []
         self.feed(text)
         self.close()
-        self.text = " ".join(" ".join(self.texts).split())
+        self.text = " ".join(self.text.split())
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
@@ -45,11 +46,9 @@ class Page(HTMLParser):
             self.unbalanced.append((tag, self.getpos()))
 
     def handle_data(self, data):
-        self.texts.append(data)
-
-    @property
-    def headings(self):
-        return re.findall(r"<h2>(.*?)</h2>", self.rawdata)
+        self.text += data
+        if self.open and self.open[-1] == "h2":
+            self.headings.append(data)
 
 
 def finished(spec, *, draws=250, checks=None):
@@ -82,8 +81,18 @@ def slopes():
 
 
 @pytest.fixture(scope="module")
-def page(run):
-    return Page(render(run))
+def text(run):
+    return render(run)
+
+
+@pytest.fixture(scope="module")
+def page(text):
+    return Page(text)
+
+
+@pytest.fixture(scope="module")
+def slopes_text(slopes):
+    return render(slopes)
 
 
 def test_every_parameter_and_verdict_is_on_the_page(run, page):
@@ -101,37 +110,29 @@ def test_tags_are_balanced(page):
     assert page.open == []
 
 
-def test_identifiers_are_unique_and_all_that_are_referred_to_exist(run):
-    text = render(run)
+def test_identifiers_are_unique_and_all_that_are_referred_to_exist(text):
     found = re.findall(r'\bid="([^"]+)"', text)
     assert len(found) == len(set(found))
     assert set(re.findall(r'(?:href="|url\()#([^")]+)', text)) == set(found)
 
 
-def test_nothing_is_fetched(run, page):
+def test_nothing_is_fetched(text, page):
     assert all(address.startswith(("#", "data:image/png;base64,")) for address in page.addresses)
-    text = render(run)
     assert "@import" not in text
     assert not re.search(r"url\(\s*['\"]?(?!#)", text)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
 
 
-def test_two_pages_of_a_run_are_equal(run):
-    assert render(run) == render(run)
-
-
-def test_the_users_style_of_figures_is_left_alone(slopes):
+def test_two_pages_of_a_run_are_equal_whatever_the_users_style(slopes, slopes_text):
     import matplotlib
 
-    text = render(slopes)
     with matplotlib.rc_context({"axes.titlesize": 40, "svg.fonttype": "path"}):
         before = dict(matplotlib.rcParams)
-        assert render(slopes) == text
+        assert render(slopes) == slopes_text
         assert dict(matplotlib.rcParams) == before
 
 
-def test_every_figure_has_a_caption_and_a_description(run):
-    text = render(run)
+def test_every_figure_has_a_caption_and_a_description(text):
     figures = re.findall(r"<figure.*?</figure>", text, flags=re.DOTALL)
     assert len(figures) == 4
     for figure in figures:
@@ -141,8 +142,7 @@ def test_every_figure_has_a_caption_and_a_description(run):
         assert all(re.search(r'(aria-label|alt)="[^"]+"', one) for one in drawn)
 
 
-def test_every_table_names_model_and_engine(run):
-    text = render(run)
+def test_every_table_names_model_and_engine(run, text):
     captions = re.findall(r"<caption>(.*?)</caption>", text)
     assert len(captions) == text.count("<table>") == 8
     assert all(caption.startswith(f"{run.spec.name}, ") for caption in captions)
@@ -158,15 +158,13 @@ def test_a_failed_check_stands_before_the_model():
     assert failed < warning < model
 
 
-def test_passed_checks_make_no_box(slopes):
-    text = render(slopes)
-    assert '<aside class="box' not in text
-    assert f"all {len(slopes.checks)} checks passed" in text
+def test_passed_checks_make_no_box(slopes, slopes_text):
+    assert '<aside class="box' not in slopes_text
+    assert f"all {len(slopes.checks)} checks passed" in slopes_text
 
 
 def test_a_point_fit_alone_has_no_heading_of_the_posterior(slopes):
-    text = render(Run(None, slopes.reference, None, {}))
-    page = Page(text)
+    page = Page(render(Run(None, slopes.reference, None, {})))
     assert page.headings == [
         "The answer in short", "The model", "The data", "Estimates", "Group effects",
         "All checks", "Where this came from",
@@ -214,7 +212,7 @@ def test_hostile_names_are_text():
     text = render(run)
     page = Page(text)
     assert page.unbalanced == []
-    assert not {"b>bold", "script", "i", "u"} & {tag for tag in page.tags if tag != "i"}
+    assert not {"script", "u"} & set(page.tags)
     assert "<script" not in text
     assert "<b>bold" not in text
     assert "beta[x<i>]" in page.text
@@ -237,8 +235,9 @@ def test_a_large_model_stays_small():
 
 
 def test_write_makes_a_file_that_is_the_page(slopes, tmp_path):
-    write(slopes, tmp_path / "page.html")
-    assert (tmp_path / "page.html").read_text(encoding="utf-8") == render(slopes)
+    alone = Run(None, slopes.reference, None, {})
+    write(alone, tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == render(alone)
 
 
 @pytest.mark.parametrize(

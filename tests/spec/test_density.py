@@ -179,6 +179,8 @@ def test_exchanged_levels_exchange_their_effects(seed, order):
     head = {"schema": 1, "name": "m", "data": {"source": "frame"}, "formula": formula}
     other = build(head, data=FRAME.assign(school=FRAME["school"].map(names)))
     at = point(model, seed)
-    rows = [model.blocks[0].labels.index(f"s{order.index(int(lb[1]))}") for lb in other.blocks[0].labels]
+    rows = [
+        model.blocks[0].labels.index(f"s{order.index(int(lb[1]))}") for lb in other.blocks[0].labels
+    ]
     moved = replaced(at, b=(at.b[0][rows],))
     assert joint_log_density(other, moved) == pytest.approx(joint_log_density(model, at), rel=1e-12)

@@ -1,0 +1,582 @@
+"""Every mistake of a user gets one message with its place and its repair, and leaves no trace."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import hlm_models
+from hlm_models.cli import main
+
+MODEL = """\
+schema: 1
+name: m
+data: {source: {file: d.csv}}
+formula: y ~ x + (x | g)
+"""
+SOURCE = "data: {source: {file: d.csv}}"
+FORMULA = "formula: y ~ x + (x | g)"
+REGISTRY_KEYS = "about, allow_macro_in_z, data, family, fit, formula, macro, name, priors, residual"
+
+
+def frame() -> pd.DataFrame:
+    """48 rows in 8 groups; w is constant within g, t is text, u has no spread."""
+    rng = np.random.default_rng(5)
+    g = np.repeat(np.arange(8), 6)
+    x = rng.normal(size=48).round(4)
+    return pd.DataFrame(
+        {
+            "y": (2 + rng.normal(size=8)[g] + 0.5 * x + rng.normal(size=48)).round(4),
+            "x": x,
+            "w": (g % 3).astype(float),
+            "u": 1.5,
+            "g": [f"g{i}" for i in g],
+            "h": [f"h{i % 6}" for i in range(48)],
+            "pair": [f"p{i // 2}" for i in range(48)],
+            "one": "a",
+            "row": [f"r{i}" for i in range(48)],
+            "t": ["low", "high"] * 24,
+            "gap": np.where(np.arange(48) == 6, math.nan, x),
+            "far": np.where(np.arange(48) == 6, math.inf, x),
+        }
+    )
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a sound model file, its data and a file that nobody may read."""
+    (tmp_path / "m.yaml").write_text(MODEL)
+    frame().to_csv(tmp_path / "d.csv", index=False)
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "secret.csv").write_text("password\nswordfish\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def listing(folder: Path) -> dict[str, bytes | None]:
+    """All files below a folder, hidden ones too, with their content."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture
+def refused(folder, capsys):
+    """Run `hlm` on what it must refuse; the lines of its message."""
+
+    def call(*arguments: str, code: int = 2) -> list[str]:
+        before = listing(folder)
+        capsys.readouterr()
+        assert main(list(arguments)) == code
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "Traceback" not in err
+        assert listing(folder) == before
+        stages = ("reading data", "building the design")
+        return [line for line in err.splitlines() if not line.endswith(stages)]
+
+    return call
+
+
+def rewritten(folder: Path, old: str, new: str) -> None:
+    assert old in MODEL
+    (folder / "m.yaml").write_text(MODEL.replace(old, new))
+
+
+COMMANDS = {
+    "check": ["check", "m.yaml"],
+    "show": ["show", "m.yaml"],
+    "fit": ["fit", "m.yaml", "--engine", "reml"],
+    "run": ["run", "m.yaml"],
+}
+
+FILES = {
+    "an unknown key": (
+        FORMULA,
+        f"{FORMULA}\npriers: {{}}",
+        "m.yaml:5: priers: unknown key; did you mean 'priors'?",
+    ),
+    "a misspelt kind": (
+        FORMULA,
+        f"{FORMULA}\npriors:\n  sigma: {{kind: halfnormal}}",
+        "m.yaml:6: priors.sigma.kind: unknown kind 'halfnormal'; did you mean 'half_normal'? "
+        "(known: exponential, flat, half_normal, half_student_t, uniform)",
+    ),
+    "a wrong type": (
+        FORMULA,
+        f"{FORMULA}\nfit: {{chains: four}}",
+        "m.yaml:5: fit.chains: expected a whole number, found 'four'",
+    ),
+    "a schema of the future": (
+        "schema: 1",
+        "schema: 2",
+        "m.yaml:1: schema: schema 2 is newer than this version knows (1): upgrade hlm_models",
+    ),
+    "an empty model file": (MODEL, "", "m.yaml: the file is empty"),
+    "a missing data file": (
+        SOURCE,
+        "data: {source: {file: dd.csv}}",
+        "m.yaml:3: data.source: there is no file dd.csv; did you mean 'd.csv'?",
+    ),
+    "an empty data file": (
+        SOURCE,
+        "data: {source: {file: empty.csv}}",
+        "empty.csv: the file is empty",
+    ),
+    "a misspelt dataset": (
+        SOURCE,
+        "data: {source: sleepstdy}",
+        "m.yaml:3: data.source: there is no dataset 'sleepstdy'; did you mean 'sleepstudy'? "
+        "(there are: dyestuff, dyestuff2, grunfeld, hsb, insteval, nels, orthodont, pastes, "
+        "penicillin, radon, rail, sleepstudy)",
+    ),
+    "a predictor that is not there": (
+        FORMULA,
+        "formula: y ~ far_ + (1 | g)",
+        "m.yaml:4: formula: there is no column 'far_'; did you mean 'far'?",
+    ),
+    "a group that is not there": (
+        FORMULA,
+        "formula: y ~ x + (1 | Pair)",
+        "m.yaml:4: formula: there is no column 'Pair'; did you mean 'pair'?",
+    ),
+    "a column that is not there, in where": (
+        SOURCE,
+        'data: {source: {file: d.csv}, where: "farr > 0"}',
+        "m.yaml:3: data.where: there is no column 'farr'; did you mean 'far'?",
+    ),
+    "text for the response": (
+        FORMULA,
+        "formula: t ~ x + (1 | g)",
+        "m.yaml:4: formula: t must hold numbers, but row 1 holds 'low'; derive a number from it, "
+        "or choose another response",
+    ),
+    "text in a function of numbers": (FORMULA, "formula: y ~ log(t) + (1 | g)", "m.yaml:4: "),
+    "a response with no variation": (
+        FORMULA,
+        "formula: u ~ x + (1 | g)",
+        "m.yaml:4: formula: u is 1.5 in every row; nothing varies",
+    ),
+    "one group": (
+        FORMULA,
+        "formula: y ~ x + (1 | one)",
+        "m.yaml:4: formula: one has one level: a variance between groups cannot be estimated; "
+        "leave the terms of one out",
+    ),
+    "every group of size one": (
+        FORMULA,
+        "formula: y ~ x + (1 | row)",
+        "m.yaml:4: formula: every level of row has a single row, so its variance cannot be told "
+        "from the residual's; leave the terms of row out",
+    ),
+    "missing values": (
+        FORMULA,
+        "formula: y ~ gap + (1 | g)",
+        "m.yaml:4: data.missing: gap misses 1 of 48 values, first in row 7; give them, or let "
+        "their rows go with `missing: drop`",
+    ),
+    "infinite values": (
+        FORMULA,
+        "formula: y ~ far + (1 | g)",
+        "m.yaml:4: formula: far is infinite in 1 of 48 rows, first in row 7; leave them out with "
+        "`where: isfinite(far)`",
+    ),
+    "a rank-deficient X": (
+        FORMULA,
+        "formula: y ~ x + I(2*x) + (1 | g)",
+        "m.yaml:4: formula: X is rank deficient: I(2 * x) is a linear combination of x; "
+        "leave one out",
+    ),
+    "a constant column in X": (
+        FORMULA,
+        "formula: y ~ x + u + (1 | g)",
+        "m.yaml:4: formula: X is rank deficient: u is constant; leave it out",
+    ),
+    "a macro predictor in Z": (
+        FORMULA,
+        "formula: y ~ w + (w | g)",
+        "m.yaml:4: formula: w is constant within g, so its effect cannot vary by g: write "
+        "(1 | g) in place of (w | g) (`allow_macro_in_z: true` fits it all the same)",
+    ),
+    "a macro role that does not hold": (
+        FORMULA,
+        f"{FORMULA}\nmacro: {{g: [x]}}",
+        "m.yaml:5: macro.g: x varies within g, for instance in 'g0', so it is not a macro column; "
+        "take it out of macro, or derive its mean by g",
+    ),
+    "a call outside the allow-list": (
+        FORMULA,
+        "formula: y ~ eval(x) + (1 | g)",
+        "m.yaml:4: formula: 'eval' is not a function that a formula may call (allowed: C, I, bs, "
+        "center, exp, log, poly, scale, sqrt); make other columns with data.derive",
+    ),
+    "an attribute access": (
+        FORMULA,
+        "formula: y ~ x.real + (1 | g)",
+        "m.yaml:4: formula: attribute access 'x.real' is not allowed, in the formula; a column "
+        "with a dot in its name is written `x.real` in backticks",
+    ),
+    "an attribute access in a call": (
+        FORMULA,
+        "formula: y ~ I(x.__class__) + (1 | g)",
+        "m.yaml:4: formula: attribute access 'x.__class__' is not allowed, in the formula",
+    ),
+    "an unbalanced parenthesis": (
+        FORMULA,
+        "formula: y ~ x + (1 | g",
+        "m.yaml:4: formula: unbalanced parenthesis: '(' at column 9 is not closed: "
+        "'y ~ x + (1 | g'",
+    ),
+    "a sub-select on a file": (
+        SOURCE,
+        "data:\n  source: {file: d.csv}\n"
+        "  where: \"x > (SELECT length(password) FROM read_csv('secret.csv'))\"",
+        "m.yaml:5: data.where: \"x > (SELECT length(password) FROM read_csv('secret.csv'))\" "
+        "holds a sub-select, which is refused; a value over several rows is written "
+        "avg(x) OVER (PARTITION BY g)",
+    ),
+    "a function that reads a file": (
+        SOURCE,
+        "data:\n  source: {file: d.csv}\n  where: \"read_text('secret.csv') IS NOT NULL\"",
+        "m.yaml:5: data.where: read_text is refused: it makes a table, and an expression gives "
+        "one value a row from the columns of its own table alone",
+    ),
+    "a second statement": (
+        SOURCE,
+        "data:\n  source: {file: d.csv}\n  where: \"x > 0; COPY data TO 'stolen.csv'\"",
+        "m.yaml:5: data.where: \"x > 0; COPY data TO 'stolen.csv'\" is not one SQL expression",
+    ),
+    "the environment read by SQL": (
+        SOURCE,
+        "data:\n  source: {file: d.csv}\n  where: \"getenv('HOME') = g\"",
+        "m.yaml:5: data.where: ",
+    ),
+    "a condition that keeps no row": (
+        SOURCE,
+        'data: {source: {file: d.csv}, where: "x > 100"}',
+        "m.yaml:3: data.where: 'x > 100' keeps none of the 48 rows",
+    ),
+    "a prior of a coefficient that is not there": (
+        FORMULA,
+        f"{FORMULA}\npriors:\n  beta:\n    xx: {{kind: flat}}",
+        "m.yaml:7: priors.beta.xx: 'xx' is not a coefficient of this model; did you mean 'x'? "
+        "(coefficients: Intercept, x)",
+    ),
+}
+"""What is wrong: what stands in the model file in place of what, and the whole message; one that
+ends in a blank is only the beginning of it."""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("what", FILES)
+def test_a_bad_model_file_gets_one_message_with_place_and_repair(what, command, folder, refused):
+    old, new, expected = FILES[what]
+    rewritten(folder, old, new)
+    [message] = refused(*COMMANDS[command])
+    if expected.endswith(" "):
+        assert message.startswith(expected)
+        assert len(message) > len(expected) + 10
+    else:
+        assert message == expected
+    assert "swordfish" not in message
+
+
+def test_all_problems_of_a_file_come_at_once(folder, refused):
+    (folder / "m.yaml").write_text(
+        MODEL.replace("name: m", "name: n") + "colour: red\nfit: {draws: 1, cores: all}\n"
+    )
+    assert [line.split(": ")[:2] for line in refused("run", "m.yaml")] == [
+        ["m.yaml:2", "name"],
+        ["m.yaml:5", "colour"],
+        ["m.yaml:6", "fit.draws"],
+        ["m.yaml:6", "fit.cores"],
+    ]
+
+
+def test_problems_of_several_columns_come_at_once(folder, refused):
+    rewritten(folder, FORMULA, "formula: t ~ gap + far + xx + (1 | one)")
+    messages = refused("fit", "m.yaml", "--engine", "reml")
+    assert len(messages) == 5
+    assert all(line.startswith("m.yaml:4: ") for line in messages)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_missing_model_file(command, refused):
+    first, _, *rest = COMMANDS[command]
+    assert refused(first, "no.yaml", *rest) == ["no.yaml: there is no such file"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_unknown_model_is_refused_with_the_nearest(command, refused):
+    first, _, *rest = COMMANDS[command]
+    assert refused(first, "sleepstudy-slope", *rest) == [
+        "there is no model 'sleepstudy-slope'; did you mean 'sleepstudy-slopes'? "
+        "(`hlm list` shows all)"
+    ]
+
+
+def test_a_name_in_two_folders_of_models_is_refused(folder, refused):
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+        (folder / name / "m.yaml").write_text(MODEL)
+    expected = ["b/m.yaml: the model 'm' is also in a/m.yaml; rename one of them"]
+    for command in (["list"], ["show", "m"], ["check", "m"], ["run", "m"]):
+        assert refused(*command, "--configs", "a", "--configs", "b") == expected
+
+
+def test_a_name_of_the_zoo_in_a_folder_of_models_is_refused(folder, refused):
+    (folder / "a").mkdir()
+    (folder / "a" / "dyestuff.yaml").write_text(MODEL.replace("name: m", "name: dyestuff"))
+    [message] = refused("list", "--configs", "a")
+    assert message.startswith("a/dyestuff.yaml: the model 'dyestuff' is also in ")
+    assert message.endswith("dyestuff.yaml; rename one of them")
+
+
+def test_a_folder_of_models_that_does_not_exist_is_refused(refused):
+    assert refused("list", "--configs", "none") == ["none: there is no such folder of models"]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("fit.chainz=2", "--set fit.chainz: unknown key; did you mean 'chains'?"),
+        ("fit.chains", "--set: expected key.path=value, found 'fit.chains'"),
+        ("fit.chains=two", "--set fit.chains: expected a whole number, found 'two'"),
+        ("colour=red", f"--set colour: unknown key (known: {REGISTRY_KEYS}, schema)"),
+        ("fit={chains", "--set: not valid YAML: "),
+    ],
+)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_bad_override_is_refused(command, override, expected, refused):
+    [message] = refused(*COMMANDS[command], "--set", override)
+    assert message == expected or (expected.endswith(" ") and message.startswith(expected))
+
+
+def test_a_formula_that_an_override_brought_is_not_blamed_on_the_file(refused):
+    [message] = refused("check", "m.yaml", "--set", "formula=y ~ xx + (1 | g)")
+    assert message == "--set formula: there is no column 'xx'; did you mean 'x'?"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["fit", "m.yaml", "--engine", "remel"], ["run", "m.yaml", "--engines", "remel"]]
+)
+def test_a_misspelt_engine_is_refused_with_the_nearest(arguments, refused):
+    assert refused(*arguments) == [
+        "engine: there is no engine 'remel'; did you mean 'reml'? (engines: nuts, reml, ml)"
+    ]
+
+
+def test_a_run_without_an_engine_is_refused(refused):
+    [message] = refused("run", "m.yaml", "--engines", ",")
+    assert "engine" in message
+
+
+def test_the_log_likelihood_of_an_engine_without_draws_is_refused(refused):
+    assert refused("fit", "m.yaml", "--engine", "reml", "--log-likelihood") == [
+        "engine: reml has no draws to keep the log likelihood of"
+    ]
+
+
+@pytest.mark.parametrize("arguments", [["fit", "m.yaml", "--engine", "reml"], ["run", "m.yaml"]])
+def test_crossed_groups_are_refused_by_the_engine_with_exit_3(arguments, folder, refused):
+    rewritten(folder, FORMULA, "formula: y ~ x + (1 | g) + (1 | h)")
+    assert refused(*arguments, code=3) == [
+        "reml: refused: the fitter takes one grouping factor, and this model has g, h",
+        "      eligible: nuts",
+    ]
+
+
+@pytest.mark.parametrize("arguments", [["fit", "m.yaml", "--engine", "ml"], ["run", "m.yaml"]])
+def test_too_many_effects_are_refused_by_the_engine_with_exit_3(arguments, folder, refused):
+    rewritten(folder, FORMULA, "formula: y ~ x + (x | pair)")
+    engine = "ml" if "ml" in arguments else "reml"
+    assert refused(*arguments, code=3) == [
+        f"{engine}: refused: (x | pair) has 48 random effects for 48 rows: they cannot be told "
+        "from the residual",
+        f"{' ' * len(engine)}  eligible: nuts",
+    ]
+
+
+@pytest.mark.parametrize("command", ["list", "show", "check", "run", "fit", "report", "schema"])
+def test_an_unknown_option_is_refused(command, refused):
+    arguments = [command] if command in ("list", "schema") else [command, "m.yaml"]
+    message = "\n".join(refused(*arguments, "--frobnicate"))
+    assert "No such option: --frobnicate" in message
+
+
+def test_a_missing_argument_and_an_unknown_command_are_refused(refused):
+    assert "Missing argument" in "\n".join(refused("run"))
+    assert "No such command 'rnu'" in "\n".join(refused("rnu"))
+
+
+@pytest.fixture
+def no_engine(monkeypatch):
+    """Engines that must not be called: what is refused is refused before computing."""
+    from hlm_models.engines import likelihood, nuts
+
+    def fail(*arguments, **keywords):
+        raise AssertionError("an engine was called")
+
+    monkeypatch.setattr(nuts, "fit", fail)
+    monkeypatch.setattr(likelihood, "fit", fail)
+
+
+def test_an_out_folder_that_exists_is_refused_without_force(folder, refused, no_engine):
+    (folder / "there").mkdir()
+    assert refused("run", "m.yaml", "--out", "there") == [
+        "--out: there exists; name another folder, or write over it with --force"
+    ]
+
+
+def test_a_folder_that_is_no_run_is_not_replaced_even_with_force(folder, refused, no_engine):
+    (folder / "there").mkdir()
+    (folder / "there" / "thesis.txt").write_text("years of work")
+    expected = ["--out: there is not the folder of a run, so --force does not replace it"]
+    assert refused("run", "m.yaml", "--out", "there", "--force") == expected
+    assert (folder / "there" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_file_in_place_of_an_out_folder_is_not_replaced(refused, no_engine):
+    refused("run", "m.yaml", "--out", "d.csv")
+    refused("run", "m.yaml", "--out", "d.csv", "--force")
+
+
+def test_one_out_folder_for_several_models_is_refused(refused, no_engine):
+    assert refused("run", "m.yaml", "dyestuff", "--out", "o") == [
+        "--out: --out names one folder, and there are several models"
+    ]
+
+
+def test_an_out_folder_that_cannot_be_made_is_refused_before_computing(refused, no_engine):
+    [message] = refused("run", "m.yaml", "--out", "d.csv/run")
+    assert "d.csv" in message
+
+
+def test_the_file_of_a_fit_is_refused_before_computing(refused, no_engine):
+    fit = ["fit", "m.yaml", "--engine", "reml", "--out"]
+    assert refused(*fit, "d.csv") == ["--out: a fit by reml is saved as .json, not 'd.csv'"]
+    assert refused(*fit, "no/fit.json") == ["--out: there is no folder no"]
+    Path("old.json").write_text("{}")
+    assert refused(*fit, "old.json") == ["--out: old.json exists; write over it with --force"]
+
+
+def test_a_folder_that_is_no_run_has_no_report(folder, refused):
+    expected = "{}: this is not the folder of a finished run"
+    assert refused("report", "none") == [expected.format("none")]
+    (folder / "there").mkdir()
+    assert refused("report", "there") == [expected.format("there")]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", "m.yaml", "--json"],
+        ["fit", "m.yaml", "--engine", "reml", "--json"],
+        ["run", "m.yaml", "--json"],
+        ["list", "--configs", "none", "--json"],
+        ["report", "none", "--json"],
+    ],
+)
+def test_a_refusal_prints_nothing_on_stdout_with_json_either(arguments, folder, refused):
+    rewritten(folder, FORMULA, "formula: y ~ xx + (1 | g)")
+    [_] = refused(*arguments)
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    from hlm_models.engines import nuts
+
+    def fit(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nuts, "fit", fit)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "m.yaml"],
+        ["run", "m.yaml", "--out", "o"],
+        ["run", "m.yaml", "--json"],
+        ["run", "m.yaml", "--engines", "reml,nuts"],
+        ["fit", "m.yaml"],
+        ["fit", "m.yaml", "--out", "fit.nc"],
+    ],
+)
+def test_ctrl_c_while_sampling_leaves_nothing(arguments, refused, interrupted):
+    lines = [line for line in refused(*arguments, code=130) if line and not line.startswith("m: ")]
+    assert lines == ["interrupted; nothing was written"]
+
+
+def test_ctrl_c_in_the_second_model_does_not_deny_the_first(folder, capsys, interrupted):
+    (folder / "n.yaml").write_text(MODEL.replace("name: m", "name: n"))
+    assert main(["run", "dyestuff", "--engines", "reml"]) == 0
+    capsys.readouterr()
+    from hlm_models.engines import likelihood
+
+    real, calls = likelihood.fit, []
+
+    def fit(*arguments, **keywords):
+        calls.append(1)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return real(*arguments, **keywords)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(likelihood, "fit", fit)
+        assert main(["run", "m.yaml", "n.yaml", "--engines", "reml"]) == 130
+    assert (folder / "runs" / "m" / "run.json").is_file()
+    assert not list((folder / "runs").glob("n*"))
+    assert "nothing was written" not in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "pause"), [("compiling", 2.0), ("sampling", 1.0)])
+def test_a_real_ctrl_c_ends_a_run_with_130_and_no_half_folder(stage, pause, tmp_path):
+    # Enough draws to be in the middle of them; a shell in the background would ignore the signal.
+    roots = [str(Path(hlm_models.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "hlm_models", "run", "sleepstudy-slopes"),
+            *("--set", "fit.draws=400000"),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, roots))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    watchdog = threading.Timer(300, process.kill)
+    watchdog.start()
+    try:
+        assert process.stderr is not None
+        before = []
+        for line in process.stderr:
+            before.append(line.strip())
+            if line.strip() == f"sleepstudy-slopes: {stage}":
+                break
+        time.sleep(pause)
+        assert process.poll() is None, before
+        sent = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+        took = time.monotonic() - sent
+    finally:
+        watchdog.cancel()
+        process.kill()
+    assert process.returncode == 130
+    assert out == ""
+    assert err.split("\n")[-2] == "interrupted; nothing was written"
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+    assert took < 60
