@@ -42,6 +42,16 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence
     return "\n".join([line(head), line(["-" * width for width in widths]), *map(line, rows)])
 
 
+def wrapped(rows: Sequence[Sequence[str]], head: Sequence[str]) -> list[list[str]]:
+    """The rows with their last cell folded to the terminal's width, over more rows."""
+    before = sum(max(len(row[i]) for row in [head, *rows]) + 2 for i in range(len(head) - 1))
+    folded: list[list[str]] = []
+    for *cells, last in rows:
+        first, *rest = textwrap.wrap(last, max(_width() - before, 30)) or [""]
+        folded += [[*cells, first], *([""] * len(cells) + [piece] for piece in rest)]
+    return folded
+
+
 def show(
     spec: "ModelSpec", description: "Description", engines: Mapping[str, Sequence[str]]
 ) -> str:
@@ -136,7 +146,8 @@ def checks(found: Sequence["Check"]) -> str:
         [one.status, one.code, number(one.value), _threshold(one), one.message]
         for one in sorted(found, key=lambda one: order[one.status])
     ]
-    return table(["check", "code", "value", "threshold", "what"], rows, right=(2, 3))
+    head = ["check", "code", "value", "threshold", "what"]
+    return table(head, wrapped(rows, head), right=(2, 3))
 
 
 def _threshold(one: "Check") -> str:

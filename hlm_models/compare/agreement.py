@@ -147,12 +147,11 @@ def judge(
         verdict = "spread"
         word = "wider" if ratio > 1 else "narrower"
         why = (
-            f"same place, but the posterior is {word} ({ratio:.2f} times the standard error), "
+            f"same place, {word}: "
             + (
-                f"for it carries the uncertainty of the other parameters, which {reference}'s "
-                "standard error takes as known or as quadratic"
+                "the posterior carries the uncertainty of the variances, the standard error not"
                 if ratio > 1
-                else "for the prior adds information"
+                else "the prior adds information"
             )
         )
     return AgreementRow(
@@ -244,12 +243,12 @@ def _near_boundary(
     """How much posterior mass lies near the boundary that the point estimate is on."""
     group = one.variable.partition("_")[2]
     [block] = [block for block in spec.blocks if block.group == group]
-    start = f"{reference} is on the boundary (a singular covariance of {group}'s effects)"
+    start = f"{reference} is on the boundary"
     if one.variable.startswith("sd_"):
         [k] = one.index
         size = math.sqrt(float(np.mean(block.z[:, k] ** 2)))
         near = float(np.mean(draws[one.name] * size < SMALL * draws["sigma"]))
-        return f"{start}; {near:.0%} of the posterior has this effect below {SMALL:g} sigma"
+        return f"{start}; {near:.0%} of the posterior has the effect below {SMALL:g} sigma"
     near = float(np.mean(np.abs(draws[one.name]) > STRONG))
     return f"{start}; {near:.0%} of the posterior has |corr| above {STRONG:g}"
 

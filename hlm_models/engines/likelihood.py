@@ -375,9 +375,8 @@ def _checks(
             smallest,
             1e-6,
             (
-                f"the covariance of {group}'s effects is singular: the data are best fitted with "
-                "some combination of the effects not varying at all; a simpler random part says "
-                "the same"
+                f"some combination of {group}'s effects does not vary at all in the best fit: "
+                "a simpler random part says the same"
             )
             if singular
             else f"the covariance of {group}'s effects has full rank",

@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from hlm_models.types import FloatArray
 
 __all__ = [
+    "REPLICATES",
     "Bar",
     "Levels",
     "caterpillar",
@@ -26,9 +27,10 @@ __all__ = [
     "shortened",
     "standardised",
     "trace_and_ranks",
+    "trace_step",
 ]
 
-POSTERIOR, PALE, REFERENCE, INK, GRID = "#2a6fb0", "#c3daf0", "#cc5f14", "#22272e", "#e3e6ea"
+POSTERIOR, REFERENCE, INK, GRID = "#2a6fb0", "#cc5f14", "#22272e", "#e3e6ea"
 PANEL, WIDE = 4.1, 5.8
 """Widths in inches: a panel fills a phone, a wide figure is scrolled there."""
 

@@ -95,7 +95,8 @@ def fixed(value: float, places: int, *, sign: bool = False) -> str:
         return number(value)
     if abs(value) >= 1e4:
         return ("+" if sign and value > 0 else "") + number(value, 3)
-    return f"{value:{'+' if sign else ''},.{places}f}".replace("-", "−")
+    value = round(value, places) + 0.0  # no minus zero
+    return f"{value:{'+' if sign and value else ''},.{places}f}".replace("-", "−")
 
 
 def interval(lower: float, upper: float) -> str:

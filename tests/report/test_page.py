@@ -46,7 +46,8 @@ class Page(HTMLParser):
             self.unbalanced.append((tag, self.getpos()))
 
     def handle_data(self, data):
-        self.text += data
+        if "style" not in self.open:
+            self.text += data
         if self.open and self.open[-1] == "h2":
             self.headings.append(data)
 
