@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from hlm_models.errors import HlmError
 
@@ -17,6 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from hlm_models.cli.commands import app
 
+    # Typer does not name the parent of its errors of usage.
+    usage_error: Any = typer.BadParameter.__base__
     try:
         status = app(args=arguments, prog_name="hlm", standalone_mode=False)
     except HlmError as error:
@@ -24,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except typer.Exit as stop:
         return stop.exit_code
-    except typer.BadParameter.__mro__[1] as error:  # UsageError, which typer does not name
-        error.show(file=sys.stderr)  # type: ignore[attr-defined]
+    except usage_error as error:
+        error.show(file=sys.stderr)
         return 2
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted; nothing was written", file=sys.stderr)

@@ -146,13 +146,10 @@ def judge(
     elif not SPREADS[0] <= ratio <= SPREADS[1]:
         verdict = "spread"
         word = "wider" if ratio > 1 else "narrower"
-        why = (
-            f"same place, {word}: "
-            + (
-                "the posterior carries the uncertainty of the variances, the standard error not"
-                if ratio > 1
-                else "the prior adds information"
-            )
+        why = f"same place, {word}: " + (
+            "the posterior carries the uncertainty of the variances, the standard error not"
+            if ratio > 1
+            else "the prior adds information"
         )
     return AgreementRow(
         parameter=name,

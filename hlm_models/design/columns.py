@@ -83,7 +83,10 @@ def _learn(side: str, table: Table) -> Any:
     from formulaic import Formula
 
     spec = _guarded(
-        lambda: Formula(side).get_model_matrix(_frame(side, table), context=_CONTEXT), side
+        lambda: Formula(side).get_model_matrix(
+            _frame(side, table), context=_CONTEXT, na_action="ignore"
+        ),
+        side,
     )
     return spec.model_spec
 
@@ -119,7 +122,7 @@ def _guarded(work: Any, side: str) -> Any:
     try:
         with np.errstate(all="ignore"):
             return work()
-    except (FormulaicError, ValueError, TypeError, ZeroDivisionError) as error:
+    except (FormulaicError, ValueError, TypeError, LookupError, ZeroDivisionError) as error:
         raise InputErrors.one(
             f"'{side}' cannot be computed: {_first_line(error)}", key="formula"
         ) from None
@@ -134,9 +137,11 @@ def _refuse_unseen_labels(state: Any, table: Table) -> None:
         for name in names_in(str(factor)):
             column = table.columns[name]
             if isinstance(column, NumberColumn):
-                continue
-            seen = {str(label) for label in known}
-            used = {column.labels[code] for code in np.unique(column.codes)}
+                seen = {f"{label:g}" for label in known}
+                used = {f"{value:g}" for value in np.unique(column.values)}
+            else:
+                seen = {str(label) for label in known}
+                used = {column.labels[code] for code in np.unique(column.codes)}
             unseen = sorted(used - seen)
             if unseen:
                 problems.append(
@@ -152,7 +157,7 @@ def _refuse_unseen_labels(state: Any, table: Table) -> None:
 
 def _renamed(name: str) -> str:
     """`f[T.level]` as `f[level]`: the label of a coefficient names its level."""
-    return re.sub(r"\[[TS]\.", "[", name)
+    return re.sub(r"(?<=\d)\.0\]", "]", re.sub(r"\[[TS]\.", "[", name))
 
 
 def _first_line(error: Exception) -> str:

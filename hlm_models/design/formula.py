@@ -101,7 +101,7 @@ def names_in(expression: str) -> tuple[str, ...]:
     found = []
     for match in re.finditer(r"`([^`]+)`|([^\W\d]\w*)\s*(\(|=)?", expression):
         quoted, name, other = match.groups()
-        if quoted or not other:
+        if quoted or (not other and name not in ("True", "False")):
             found.append(quoted or name)
     return tuple(dict.fromkeys(found))
 

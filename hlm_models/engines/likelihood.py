@@ -66,7 +66,10 @@ def fit(spec: ModelSpec, settings: FitSettings, progress: Progress, *, reml: boo
     built = time.perf_counter()
     progress(Step("optimising"))
     found = [minimise(problem.objective, problem.start(size)) for size in STARTS]
+    exact = FitError("the model fits the data exactly: sigma tends to zero and no fit exists")
     finite = [one for one in found if np.isfinite(one.value)]
+    if any(one.value == -np.inf for one in found):
+        raise exact
     if not finite:
         raise FitError(
             "the criterion is not finite at any start: check the columns for huge values"
@@ -74,7 +77,7 @@ def fit(spec: ModelSpec, settings: FitSettings, progress: Progress, *, reml: boo
     best = problem.snapped(min(finite, key=lambda one: one.value))
     at = problem.at(best.x)
     if at.r2 <= 1e-14 * problem.gram.T[-1, -1]:
-        raise FitError("the model fits the data exactly: sigma tends to zero and no fit exists")
+        raise exact
     fitted = time.perf_counter()
     progress(Step("standard errors"))
     return _results(

@@ -66,7 +66,7 @@ def to_pymc(spec: ModelSpec, parameterization: Parameterization) -> pm.Model:
             level = pm.Data(f"level_{block.group}", block.level, dims="obs")
             b = _effects(block, prior, parameterization)
             eta = eta + pt.sum(z * b[level], axis=-1)
-        [sigma] = [spec.priors.sigma]
+        sigma = spec.priors.sigma
         scale = type(sigma).pymc("sigma", sigma.numbers(), place="scale")
         spec.family.pymc("y_obs", eta, spec.residual.scale(scale), observed=y, dims="obs")
     return model

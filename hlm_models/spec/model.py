@@ -81,6 +81,15 @@ def resolve_priors(settings: PriorSettings, design: Design) -> Priors:
     beta = _beta_priors(settings, design, problems)
     s_y = _sd(design.y)
     known = {block.group: block for block in design.blocks}
+    problems += [
+        Problem(
+            f"a group may not be named '{group}', which names a dimension of every posterior; "
+            "derive a column of another name",
+            key="formula",
+        )
+        for group in known
+        if group in RESERVED
+    ]
     for group in settings.groups:
         if group not in known:
             problems.append(
@@ -90,8 +99,6 @@ def resolve_priors(settings: PriorSettings, design: Design) -> Priors:
                     key=f"priors.groups.{group}",
                 )
             )
-        elif group in RESERVED:
-            problems.append(Problem(f"a group may not be named '{group}'", key="formula"))
     blocks = tuple(_block_prior(settings, block, s_y, problems) for block in design.blocks)
     if problems:
         raise InputErrors(problems)

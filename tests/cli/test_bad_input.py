@@ -24,7 +24,16 @@ formula: y ~ x + (x | g)
 """
 SOURCE = "data: {source: {file: d.csv}}"
 FORMULA = "formula: y ~ x + (x | g)"
-REGISTRY_KEYS = "about, allow_macro_in_z, data, family, fit, formula, macro, name, priors, residual"
+TOP_KEYS = "about, allow_macro_in_z, data, family, fit, formula, macro, name, priors, residual"
+FIT_KEYS = "chains, cores, draws, parameterization, sampler, seed, target_accept, tune"
+STAGES = tuple(
+    f": {stage}"
+    for stage in (
+        *("reading data", "building the design", "cross-products", "optimising"),
+        *("standard errors", "importing PyMC", "writing the page"),
+    )
+)
+"""How the lines of progress end."""
 
 
 def frame() -> pd.DataFrame:
@@ -81,8 +90,7 @@ def refused(folder, capsys):
         assert out == ""
         assert "Traceback" not in err
         assert listing(folder) == before
-        stages = ("reading data", "building the design")
-        return [line for line in err.splitlines() if not line.endswith(stages)]
+        return [line for line in err.splitlines() if not line.endswith(STAGES)]
 
     return call
 
@@ -181,7 +189,7 @@ FILES = {
     "missing values": (
         FORMULA,
         "formula: y ~ gap + (1 | g)",
-        "m.yaml:4: data.missing: gap misses 1 of 48 values, first in row 7; give them, or let "
+        "m.yaml:3: data.missing: gap misses 1 of 48 values, first in row 7; give them, or let "
         "their rows go with `missing: drop`",
     ),
     "infinite values": (
@@ -192,9 +200,8 @@ FILES = {
     ),
     "a rank-deficient X": (
         FORMULA,
-        "formula: y ~ x + I(2*x) + (1 | g)",
-        "m.yaml:4: formula: X is rank deficient: I(2 * x) is a linear combination of x; "
-        "leave one out",
+        "formula: y ~ x + w + I(2*x + w) + (1 | g)",
+        "m.yaml:4: formula: X is rank deficient: ",
     ),
     "a constant column in X": (
         FORMULA,
@@ -306,7 +313,13 @@ def test_problems_of_several_columns_come_at_once(folder, refused):
     rewritten(folder, FORMULA, "formula: t ~ gap + far + xx + (1 | one)")
     messages = refused("fit", "m.yaml", "--engine", "reml")
     assert len(messages) == 5
-    assert all(line.startswith("m.yaml:4: ") for line in messages)
+    assert [" ".join(line.split()[:3]) for line in messages] == [
+        "m.yaml:4: formula: t",
+        "m.yaml:4: formula: far",
+        "m.yaml:4: formula: there",
+        "m.yaml:3: data.missing: gap",
+        "m.yaml:4: formula: one",
+    ]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -348,10 +361,13 @@ def test_a_folder_of_models_that_does_not_exist_is_refused(refused):
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("fit.chainz=2", "--set fit.chainz: unknown key; did you mean 'chains'?"),
+        (
+            "fit.chainz=2",
+            "--set fit.chainz: unknown key; did you mean 'chains'? (known: " + FIT_KEYS + ")",
+        ),
         ("fit.chains", "--set: expected key.path=value, found 'fit.chains'"),
         ("fit.chains=two", "--set fit.chains: expected a whole number, found 'two'"),
-        ("colour=red", f"--set colour: unknown key (known: {REGISTRY_KEYS}, schema)"),
+        ("colour=red", f"--set colour: unknown key (known: {TOP_KEYS}, schema)"),
         ("fit={chains", "--set: not valid YAML: "),
     ],
 )
@@ -513,8 +529,7 @@ def interrupted(monkeypatch):
     ],
 )
 def test_ctrl_c_while_sampling_leaves_nothing(arguments, refused, interrupted):
-    lines = [line for line in refused(*arguments, code=130) if line and not line.startswith("m: ")]
-    assert lines == ["interrupted; nothing was written"]
+    assert refused(*arguments, code=130) == ["interrupted; nothing was written"]
 
 
 def test_ctrl_c_in_the_second_model_does_not_deny_the_first(folder, capsys, interrupted):
@@ -554,7 +569,7 @@ def test_a_real_ctrl_c_ends_a_run_with_130_and_no_half_folder(stage, pause, tmp_
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     )
     watchdog = threading.Timer(300, process.kill)
     watchdog.start()

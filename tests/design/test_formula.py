@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,13 +150,10 @@ def test_every_allowed_function_may_be_called(name):
 
 @given(st.text("yxg01.5 ~+-*:/|()`'\"[]{}_,=<>\\lambda\n", max_size=40))
 def test_any_text_is_parsed_or_refused(text):
-    try:
+    with contextlib.suppress(InputErrors):
         found = parse(text)
-    except InputErrors as error:
-        assert str(error)
-        return
-    assert found.random
-    assert found.response
+        assert found.random
+        assert found.response
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,8 @@ def expit(value):
 
 def number(values, label, prior):
     """One free variable of the graph, out of the coordinate that PyMC samples it in."""
-    [name] = [
-        key
-        for key in values
-        if key == label or (key.startswith(f"{label}_") and key.endswith("__"))
-    ]
+    own = {label, *(f"{label}_{word}__" for word in ("log", "interval"))}
+    [name] = own & set(values)
     value = values[name]
     match name.removeprefix(label):
         case "":

@@ -190,7 +190,9 @@ def test_the_pymc_form_has_the_density(prior, place):
         variable = type(prior).pymc("x", prior.numbers(), place=place, shape=len(x))
         value = compiled([], pm.logp(variable, x))()
     mine = prior.log_density(x, place=place)
-    np.testing.assert_allclose(value, mine, rtol=1e-10, atol=1e-10)
+    # PyMC's half Student t takes log(2) in single precision: its constant is off by 1.9e-9.
+    constant = 2.5e-9 if prior.kind == "half_student_t" else 1e-10
+    np.testing.assert_allclose(value, mine, rtol=1e-10, atol=constant)
 
 
 @pytest.mark.parametrize(("prior", "place"), PLACED)

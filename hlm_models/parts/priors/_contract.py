@@ -57,6 +57,14 @@ class Prior(Part):
 
         `keywords` (dims, shape, default_transform) go to the PyMC distribution.
         """
+        # As arrays: PyTensor takes a Python float that fits for single precision.
+        exact = {key: np.asarray(value, dtype=np.float64) for key, value in settings.items()}
+        return cls._pymc(name, exact, place=place, **keywords)
+
+    @classmethod
+    def _pymc(
+        cls, name: str, settings: Mapping[str, FloatArray], *, place: Place, **keywords: Any
+    ) -> Any:
         raise NotImplementedError
 
     def __str__(self) -> str:

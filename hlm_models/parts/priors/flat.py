@@ -26,8 +26,8 @@ class Flat(Prior):
         )
 
     @classmethod
-    def pymc(
-        cls, name: str, settings: Mapping[str, FloatArray | float], *, place: Place, **keywords: Any
+    def _pymc(
+        cls, name: str, settings: Mapping[str, FloatArray], *, place: Place, **keywords: Any
     ) -> Any:
         import pymc as pm
 

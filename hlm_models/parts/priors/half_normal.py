@@ -27,8 +27,8 @@ class HalfNormal(Prior):
         return np.abs(rng.normal(0.0, self.settled("scale"), size))
 
     @classmethod
-    def pymc(
-        cls, name: str, settings: Mapping[str, FloatArray | float], *, place: Place, **keywords: Any
+    def _pymc(
+        cls, name: str, settings: Mapping[str, FloatArray], *, place: Place, **keywords: Any
     ) -> Any:
         import pymc as pm
 

@@ -29,8 +29,8 @@ class HalfStudentT(Prior):
         return np.abs(self.settled("scale") * rng.standard_t(self.df, size))
 
     @classmethod
-    def pymc(
-        cls, name: str, settings: Mapping[str, FloatArray | float], *, place: Place, **keywords: Any
+    def _pymc(
+        cls, name: str, settings: Mapping[str, FloatArray], *, place: Place, **keywords: Any
     ) -> Any:
         import pymc as pm
 

@@ -27,8 +27,8 @@ class Normal(Prior):
         return rng.normal(self.settled("loc"), self.settled("scale"), size)
 
     @classmethod
-    def pymc(
-        cls, name: str, settings: Mapping[str, FloatArray | float], *, place: Place, **keywords: Any
+    def _pymc(
+        cls, name: str, settings: Mapping[str, FloatArray], *, place: Place, **keywords: Any
     ) -> Any:
         import pymc as pm
 

@@ -30,8 +30,8 @@ class StudentT(Prior):
         return self.settled("loc") + self.settled("scale") * rng.standard_t(self.df, size)
 
     @classmethod
-    def pymc(
-        cls, name: str, settings: Mapping[str, FloatArray | float], *, place: Place, **keywords: Any
+    def _pymc(
+        cls, name: str, settings: Mapping[str, FloatArray], *, place: Place, **keywords: Any
     ) -> Any:
         import pymc as pm
 

@@ -1,0 +1,66 @@
+"""What a command loads: PyMC and its kin are imported by sampling alone."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"pymc", "pytensor", "nutpie", "arviz", "bambi"}
+CODE = """
+import sys
+sys.argv = ["hlm", *{arguments!r}]
+from hlm_models.cli import main
+code = main()
+assert code == 0, code
+print("LOADED", *sys.modules)
+"""
+
+
+def loaded(code: str, folder: Path) -> set[str]:
+    """Top-level modules that a new process has loaded when `code` has run."""
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=folder
+    )
+    assert run.returncode == 0, run.stderr
+    last = run.stdout.splitlines()[-1]
+    assert last.startswith("LOADED ")
+    return {name.partition(".")[0] for name in last.split()[1:]}
+
+
+def by_command(arguments: list[str], folder: Path) -> set[str]:
+    return loaded(CODE.format(arguments=arguments), folder)
+
+
+def test_importing_the_package_loads_nothing_heavy(tmp_path):
+    found = loaded("import hlm_models, sys; print('LOADED', *sys.modules)", tmp_path)
+    assert "hlm_models" in found
+    assert not (HEAVY | {"numpy", "pandas", "pydantic", "scipy", "numba"}) & found
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["list"],
+        ["show", "radon-slopes"],
+        ["check", "radon-slopes"],
+        ["fit", "radon-slopes", "--engine", "reml"],
+        ["data", "list"],
+        ["schema"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_does_not_sample_never_loads_pymc(arguments, tmp_path):
+    found = by_command(arguments, tmp_path)
+    assert not HEAVY & found
+    assert "hlm_models" in found
+
+
+def test_listing_the_zoo_loads_neither_numpy_nor_pandas_nor_pydantic(tmp_path):
+    found = by_command(["list"], tmp_path)
+    assert not {"numpy", "pandas", "pydantic", "scipy", "numba", "duckdb"} & found
+
+
+@pytest.mark.parametrize("arguments", [["data", "list"], ["--help"], ["run", "--help"]])
+def test_words_about_commands_need_no_numbers(arguments, tmp_path):
+    assert not {"pandas", "scipy", "numba", "duckdb"} & by_command(arguments, tmp_path)
