@@ -35,7 +35,7 @@ def by_command(arguments: list[str], folder: Path) -> set[str]:
 def test_importing_the_package_loads_nothing_heavy(tmp_path):
     found = loaded("import hlm_models, sys; print('LOADED', *sys.modules)", tmp_path)
     assert "hlm_models" in found
-    assert not (HEAVY | {"numpy", "pandas", "pydantic", "scipy", "numba"}) & found
+    assert (HEAVY | {"numpy", "pandas", "pydantic", "scipy", "numba"}) & found == set()
 
 
 @pytest.mark.parametrize(
@@ -52,15 +52,16 @@ def test_importing_the_package_loads_nothing_heavy(tmp_path):
 )
 def test_a_command_that_does_not_sample_never_loads_pymc(arguments, tmp_path):
     found = by_command(arguments, tmp_path)
-    assert not HEAVY & found
+    assert HEAVY & found == set()
     assert "hlm_models" in found
 
 
-def test_listing_the_zoo_loads_neither_numpy_nor_pandas_nor_pydantic(tmp_path):
+def test_listing_the_zoo_loads_neither_numpy_nor_pandas(tmp_path):
     found = by_command(["list"], tmp_path)
-    assert not {"numpy", "pandas", "pydantic", "scipy", "numba", "duckdb"} & found
+    assert {"numpy", "pandas", "scipy", "numba", "duckdb"} & found == set()
 
 
 @pytest.mark.parametrize("arguments", [["data", "list"], ["--help"], ["run", "--help"]])
 def test_words_about_commands_need_no_numbers(arguments, tmp_path):
-    assert not {"pandas", "scipy", "numba", "duckdb"} & by_command(arguments, tmp_path)
+    found = by_command(arguments, tmp_path)
+    assert {"numpy", "pandas", "scipy", "numba", "duckdb"} & found == set()

@@ -119,9 +119,7 @@ def test_chains_apart_are_found_by_r_hat(value, expected, sound):
         assert "sigma" in check.message
 
 
-@pytest.mark.parametrize(
-    ("rho", "expected"), [(0.0, {"pass"}), (0.9, {"warn"}), (0.99, {"fail", "warn"})]
-)
+@pytest.mark.parametrize(("rho", "expected"), [(0.0, "pass"), (0.9, "warn"), (0.99, "fail")])
 def test_slow_chains_are_found_by_their_effective_size(rho, expected, sound):
     rng = np.random.default_rng(5)
     draws = np.empty((4, 1000))
@@ -130,9 +128,10 @@ def test_slow_chains_are_found_by_their_effective_size(rho, expected, sound):
         draws[:, i] = rho * draws[:, i - 1] + math.sqrt(1 - rho**2) * rng.normal(size=4)
     found = {c.code: c for c in sampling_checks(with_sigma(sound, 50 + draws))}
     # An AR(1) chain has (1 - rho) / (1 + rho) effective draws a draw: 4000, 210 and 20 here.
-    assert found["ess_bulk"].status in expected
-    assert found["ess_bulk"].value == pytest.approx(4000 * (1 - rho) / (1 + rho), rel=0.4)
-    if expected != {"pass"}:
+    assert found["ess_bulk"].status == expected
+    if expected != "fail":  # with twenty effective draws even their number is rough
+        assert found["ess_bulk"].value == pytest.approx(4000 * (1 - rho) / (1 + rho), rel=0.4)
+    if expected != "pass":
         assert "sigma" in found["ess_bulk"].message
 
 
