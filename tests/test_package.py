@@ -38,18 +38,22 @@ def test_dir_shows_the_public_names():
     assert set(hlm.__all__) <= set(dir(hlm))
 
 
+def _constants_classes_rest(name):
+    """The order that ruff keeps (RUF022)."""
+    return (not name.isupper(), not name[:1].isupper(), name)
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_the_names_that_a_module_offers_are_sorted_and_real(name):
     module = importlib.import_module(name)
     offered = getattr(module, "__all__", [])
-    assert sorted(offered) == list(offered)
+    assert sorted(offered, key=_constants_classes_rest) == list(offered)
     assert len(set(offered)) == len(offered)
     assert [one for one in offered if not hasattr(module, one)] == []
 
 
 def test_the_installed_version_is_that_of_the_project():
     assert metadata.version("hlm-models") == PROJECT["version"]
-    assert hlm.__version__ == PROJECT["version"]
 
 
 @pytest.fixture(scope="module")

@@ -86,8 +86,10 @@ def sampling_checks(fit: PosteriorFit) -> tuple[Check, ...]:
     enough = 100.0 * chains
 
     def extreme(values: list[float], pick: str) -> tuple[float, str]:
-        known = [(v, row.name) for v, row in zip(values, rows, strict=True) if not math.isnan(v)]
-        return (max if pick == "max" else min)(known, default=(math.nan, "nothing"))
+        # Not a number is the worst of all: a free parameter that never moved, or broken draws.
+        named = [(value, row.name) for value, row in zip(values, rows, strict=True)]
+        lost = [one for one in named if math.isnan(one[0])]
+        return lost[0] if lost else (max if pick == "max" else min)(named)
 
     r_hat, worst_r_hat = extreme([row.r_hat for row in rows], "max")
     bulk, worst_bulk = extreme([row.ess_bulk for row in rows], "min")

@@ -52,7 +52,7 @@ def load_fit(path: Path, spec: ModelSpec) -> Fit:
 
 
 def _check_header(header: Any, path: Path, spec: ModelSpec) -> None:
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    if not isinstance(header, dict) or header.get("format") != FORMAT or "digest" not in header:
         raise InputErrors.one("this is not a fit that this version wrote", file=str(path))
     if header["digest"] != spec.digest:
         raise ModelMismatchError(

@@ -107,7 +107,7 @@ def ess(draws: FloatArray, method: str) -> float:
 
     if np.ptp(draws) == 0:
         return math.nan
-    extra = {"prob": 0.9} if method == "tail" else {}
+    extra = {"prob": (0.05, 0.95)} if method == "tail" else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return float(array_stats.ess(draws, chain_axis=0, draw_axis=1, method=method, **extra))
