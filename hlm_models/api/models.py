@@ -103,7 +103,7 @@ def build(
     try:
         return _resolve(config, folder, data, progress)
     except InputErrors as error:
-        raise _located(error, model, folders) from None
+        raise _located(error, model, folders, overrides) from None
 
 
 def _resolve(
@@ -186,19 +186,24 @@ def _located(
     error: InputErrors,
     model: "str | Path | Mapping[str, Any] | ModelConfig",
     folders: Sequence[Path],
+    overrides: Sequence[str],
 ) -> InputErrors:
-    """The same problems with the model file and the line of their key."""
+    """The same problems with the model file and the line of their key, or the override's."""
     from hlm_models.config.located import read_yaml
 
-    if not isinstance(model, str | Path):
-        return error
-    located = read_yaml(model_path(model, folders))
-    return InputErrors(
-        problem
-        if problem.file
-        else replace(problem, file=located.file, line=located.line(tuple(problem.key.split("."))))
-        for problem in error.problems
-    )
+    overridden = {override.partition("=")[0].strip() for override in overrides}
+    located = read_yaml(model_path(model, folders)) if isinstance(model, str | Path) else None
+
+    def place(problem: Problem) -> Problem:
+        path = problem.key.split(".")
+        for length in range(len(path), 0, -1):
+            if ".".join(path[:length]) in overridden:
+                return replace(problem, key=f"--set {problem.key}")
+        if problem.file or located is None:
+            return problem
+        return replace(problem, file=located.file, line=located.line(tuple(path)))
+
+    return InputErrors(place(problem) for problem in error.problems)
 
 
 def fit(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -16,6 +17,8 @@ import yaml
 
 from hlm_models.api.models import build, fit, read_config
 from hlm_models.compare.agreement import Agreement, agreement
+from hlm_models.config.load import config_from_mapping
+from hlm_models.config.located import read_yaml
 from hlm_models.config.settings import FileSource, ModelConfig
 from hlm_models.engines.find import find, require
 from hlm_models.errors import HlmError, InputErrors
@@ -73,8 +76,8 @@ def run(
     model: str | Path | Mapping[str, Any] | ModelConfig,
     *,
     engines: Sequence[str] = DEFAULT_ENGINES,
-    out: Path | None = None,
-    root: Path = Path("runs"),
+    out: str | Path | None = None,
+    root: str | Path = "runs",
     force: bool = False,
     overrides: Sequence[str] = (),
     folders: Sequence[Path] = (),
@@ -93,8 +96,12 @@ def run(
     RefusalError
         an engine cannot fit the model.
     """
+    if not engines:
+        raise InputErrors.one("name at least one engine, as nuts,reml", key="--engines")
+    out, root = Path(out) if out is not None else None, Path(root)
     if out is not None and out.exists():
         _refuse_existing(out, force=force)
+    _refuse_unwritable(out.parent if out is not None else root)
     spec = build(model, overrides=overrides, folders=folders, progress=progress)
     for engine in engines:
         require(engine, spec)
@@ -135,7 +142,16 @@ def _refuse_existing(out: Path, *, force: bool) -> None:
         )
 
 
-def load_run(folder: Path, *, progress: Progress = silent) -> Run:
+def _refuse_unwritable(parent: Path) -> None:
+    """Say now, and not after an hour of sampling, that the folder cannot be made."""
+    present = next(one for one in (parent.absolute(), *parent.absolute().parents) if one.exists())
+    if not present.is_dir():
+        raise InputErrors.one(f"{present} is a file, so no folder can be made in it", key="--out")
+    if not os.access(present, os.W_OK):
+        raise InputErrors.one(f"{present} cannot be written to", key="--out")
+
+
+def load_run(folder: str | Path, *, progress: Progress = silent) -> Run:
     """A finished run from its folder, without fitting anything.
 
     Raises
@@ -145,14 +161,24 @@ def load_run(folder: Path, *, progress: Progress = silent) -> Run:
     ModelMismatchError
         the data or the model have changed since.
     """
-    manifest = folder / "run.json"
-    if not manifest.is_file():
+    folder = Path(folder)
+    if not (folder / "run.json").is_file():
         raise InputErrors.one("this is not the folder of a finished run", file=str(folder))
-    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    config, _ = read_config(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+    provenance = _read_provenance(folder / "provenance.json")
+    config = config_from_mapping(read_yaml(folder / "config.yaml").data)
     spec = build(config, progress=progress)
     fits = {engine: load_fit(folder / file, spec) for engine, file in provenance["fits"].items()}
     return Run(spec, fits, _agreement(fits), folder, provenance, reused=True)
+
+
+def _read_provenance(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputErrors.one(f"cannot be read: {error}; run again", file=str(path)) from error
+    if not isinstance(found, dict) or not isinstance(found.get("fits"), dict):
+        raise InputErrors.one("does not say which fits the run has; run again", file=str(path))
+    return found
 
 
 def write_report(fit: Fit | Run, path: str | Path, *, reference: PointFit | None = None) -> Path:

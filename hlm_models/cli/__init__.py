@@ -1,6 +1,5 @@
 """Words on the command line to calls of `api`; results to text, JSON and exit codes."""
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from hlm_models.errors import HlmError
 __all__ = ["main"]
 
 INTERRUPTED = 130
+_STOPPED = "interrupted: what was under way left no file behind"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,15 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     except typer.Exit as stop:
+        if stop.exit_code == INTERRUPTED:
+            print(_STOPPED, file=sys.stderr)
         return stop.exit_code
     except usage_error as error:
         error.show(file=sys.stderr)
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted; nothing was written", file=sys.stderr)
+        print(_STOPPED, file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has gone: say nothing more, also not when Python shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return status if isinstance(status, int) else 0

@@ -129,10 +129,11 @@ def judge(
     scale, slope = _scale(name)
     z, at = scale(draws), float(scale(np.asarray(estimate)))
     spread = float(z.std(ddof=1))
-    d = (float(z.mean()) - at) / spread
-    error = spread / math.sqrt(ess(z, "mean"))
-    d_mcse = (float(z.mean()) - at) / error
-    ratio = spread / (se * float(slope(np.asarray(estimate))))
+    away = float(z.mean()) - at
+    error = spread / math.sqrt(ess(z, "mean")) if spread > 0 else math.nan
+    d = away / spread if spread > 0 else math.copysign(math.inf, away)
+    d_mcse = away / error
+    ratio = spread / (se * float(slope(np.asarray(estimate)))) if se > 0 else math.nan
     verdict: Verdict = "agree"
     cause: Cause = ""
     why = ""
@@ -143,7 +144,7 @@ def judge(
             cause = "boundary"
             why = f"{reference} stands on the boundary of other parameters, the posterior does not"
         why = f"{abs(d):.2g} posterior sd {'above' if d > 0 else 'below'} {reference}: {why}"
-    elif not SPREADS[0] <= ratio <= SPREADS[1]:
+    elif ratio < SPREADS[0] or ratio > SPREADS[1]:
         verdict = "spread"
         word = "wider" if ratio > 1 else "narrower"
         why = f"same place, {word}: " + (

@@ -18,11 +18,12 @@ __all__ = ["load_fit", "save_fit"]
 FORMAT = 1
 
 
-def save_fit(fit: Fit, path: Path) -> None:
+def save_fit(fit: Fit, path: str | Path) -> None:
     """Write a fit: a posterior as NetCDF, a point fit as JSON.
 
     The file appears whole or not at all: it is written beside its place and then renamed.
     """
+    path = Path(path)
     part = path.with_name(f".{path.name}.part")
     try:
         if isinstance(fit, PosteriorFit):
@@ -36,7 +37,7 @@ def save_fit(fit: Fit, path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def load_fit(path: Path, spec: ModelSpec) -> Fit:
+def load_fit(path: str | Path, spec: ModelSpec) -> Fit:
     """Read a fit of `spec` written by `save_fit`.
 
     Raises
@@ -46,6 +47,7 @@ def load_fit(path: Path, spec: ModelSpec) -> Fit:
     ModelMismatchError
         the file's model, priors or data differ from those of `spec`.
     """
+    path = Path(path)
     if not path.is_file():
         raise InputErrors.one("there is no such file", file=str(path))
     return _load_posterior(path, spec) if path.suffix == ".nc" else _load_point(path, spec)

@@ -100,6 +100,8 @@ def test_the_chains_of_a_zoo_model_have_converged(sampled):
     assert fit.divergences == 0
     assert fit.converged
     assert {"r_hat", "ess_bulk", "ess_tail", "divergences", "energy", "tree_depth"} <= set(by_code)
+    assert {"read", "build", "compile", "fit"} <= set(fit.seconds)
+    assert min(fit.seconds.values()) > 0
 
 
 def test_a_real_posterior_has_all_groups_and_named_dims(sampled):
