@@ -9,7 +9,6 @@ from hlm_models.errors import HlmError
 __all__ = ["main"]
 
 INTERRUPTED = 130
-_STOPPED = "interrupted: what was under way left no file behind"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,14 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HlmError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    except typer.Exit as stop:
-        if stop.exit_code == INTERRUPTED:
-            print(_STOPPED, file=sys.stderr)
-        return stop.exit_code
     except usage_error as error:
         error.show(file=sys.stderr)
         return 2
-    except (KeyboardInterrupt, typer.Abort):
-        print(_STOPPED, file=sys.stderr)
-        return INTERRUPTED
+    # Typer turns Ctrl-C into this status, and other exits into theirs.
+    if status == INTERRUPTED:
+        print("interrupted: what was under way left no file behind", file=sys.stderr)
     return status if isinstance(status, int) else 0
