@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hlm_models.algebra.kernel import Pass, derivative
+from hlm_models.algebra.crossed import Sweep
+from hlm_models.algebra.kernel import OneFactor
 from hlm_models.types import FloatArray
 
 __all__ = ["Profiled", "full_deviance", "profiled"]
@@ -20,7 +21,7 @@ class Profiled:
     sigma : () residual standard deviation
     factor : (p, p) lower Cholesky factor of S_xx; Var(beta) = sigma^2 S_xx^-1
     r2 : () penalised residual sum of squares
-    M : (q, q) derivative of the value with respect to P = Lambda Lambda'
+    M : for each factor (q, q), derivative of the value with respect to P = Lambda Lambda'
     """
 
     value: float
@@ -28,10 +29,10 @@ class Profiled:
     sigma: float
     factor: FloatArray
     r2: float
-    M: FloatArray
+    M: tuple[FloatArray, ...]
 
 
-def profiled(found: Pass, n: int, *, reml: bool) -> Profiled:
+def profiled(found: OneFactor | Sweep, n: int, *, reml: bool) -> Profiled:
     """Criterion and its derivative from one pass of the kernel.
 
     Source: Bates et al. (2015), doi:10.18637/jss.v067.i01, equations (35) for ML and (41) for REML.
@@ -45,16 +46,16 @@ def profiled(found: Pass, n: int, *, reml: bool) -> Profiled:
     if reml and p:
         value += 2 * float(np.sum(np.log(np.diag(factor))))
         F[:p, :p] += _inverse(factor)
-    M = derivative(found, 1.0, F) if found.D.size else np.full_like(found.N, np.nan)
+    M = found.derivative(1.0, F)
     return Profiled(value, beta, math.sqrt(max(r2, 0.0) / df), factor, r2, M)
 
 
 def full_deviance(
-    found: Pass, n: int, sigma: float, *, reml: bool
-) -> tuple[float, FloatArray, float]:
+    found: OneFactor | Sweep, n: int, sigma: float, *, reml: bool
+) -> tuple[float, tuple[FloatArray, ...], float]:
     """Minus twice the (restricted) log likelihood at a given sigma, beta profiled out.
 
-    Returns the value, its derivative with respect to P = Lambda Lambda' at fixed sigma (q, q), and
+    Returns the value, its derivatives with respect to each P = Lambda Lambda' at fixed sigma, and
     its derivative with respect to log sigma.
     """
     p = len(found.S) - 1
@@ -66,7 +67,7 @@ def full_deviance(
     if reml and p:
         value += 2 * float(np.sum(np.log(np.diag(factor))))
         F[:p, :p] += _inverse(factor)
-    return value, derivative(found, 1.0, F), 2 * df - 2 * r2 / sigma**2
+    return value, found.derivative(1.0, F), 2 * df - 2 * r2 / sigma**2
 
 
 def _least_squares(S: FloatArray) -> tuple[FloatArray, FloatArray, float]:

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from hlm_models.algebra.gram import Gram
 from hlm_models.types import FloatArray
 
-__all__ = ["Pass", "derivative", "level_pass"]
+__all__ = ["OneFactor", "Pass", "derivative", "level_pass", "one_factor"]
 
 LANES = 64
 """Levels worked on together; the scratch arrays of a block of them stay in the first cache."""
@@ -39,6 +40,49 @@ class Pass:
     S: FloatArray
     N: FloatArray
     D: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class OneFactor:
+    """A pass of one factor, with the methods of `hlm_models.algebra.crossed.Sweep`."""
+
+    found: Pass
+    Lambda: FloatArray
+    gram: Gram
+
+    @property
+    def logdet(self) -> float:
+        return self.found.logdet
+
+    @property
+    def S(self) -> FloatArray:
+        return self.found.S
+
+    def derivative(self, weight: float, F: FloatArray) -> tuple[FloatArray, ...]:
+        """M (q, q) of the one factor."""
+        return (derivative(self.found, weight, F),)
+
+    def effects(self, v: FloatArray) -> tuple[FloatArray, ...]:
+        """Conditional means of b (J, q) given the weights v (k,) of W, v = (-beta, 1)."""
+        residual = np.moveaxis(self.gram.H, -1, 0) @ v
+        u = np.linalg.solve(self._A(), (residual @ self.Lambda)[..., None])[..., 0]
+        return (u @ self.Lambda.T,)
+
+    def effect_covariances(self) -> tuple[FloatArray, ...]:
+        """Conditional covariances of b given beta, over sigma^2: (J, q, q)."""
+        A = self._A()
+        half = np.linalg.solve(np.linalg.cholesky(A), np.broadcast_to(self.Lambda.T, A.shape))
+        return (np.swapaxes(half, -1, -2) @ half,)
+
+    def _A(self) -> FloatArray:
+        G = np.moveaxis(self.gram.G, -1, 0)
+        return np.asarray(np.eye(len(self.Lambda)) + self.Lambda.T @ G @ self.Lambda)
+
+
+def one_factor(Lambda: FloatArray, gram: Gram) -> OneFactor:
+    """The pass of one factor over its Gram blocks, with derivatives."""
+    found = level_pass(Lambda, gram.G, gram.H, gram.T, derivatives=True)
+    return OneFactor(found, Lambda, gram)
 
 
 def level_pass(

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from hlm_models.algebra.crossed import Coupled, coupled
 from hlm_models.algebra.gram import CHUNK, Gram, Scaling, cross_products, scaling
 from hlm_models.data.table import LabelColumn, Table
 from hlm_models.design.columns import Encoding, encode
@@ -112,6 +113,19 @@ class Design:
             shift[term.columns], unit[term.columns] = part.shift, part.unit
             R[term.columns, term.columns] = part.R
         return Scaling(frozen(shift), frozen(unit), frozen(R))
+
+    def coupled(self) -> Coupled:
+        """Cross-products of all groups, the one with the most levels first, scaled."""
+        return coupled(
+            tuple(block.z for block in self.blocks),
+            tuple(block.level for block in self.blocks),
+            tuple(block.J for block in self.blocks),
+            self.X,
+            self.y,
+            z_scaling=tuple(self.z_scaling(block) for block in self.blocks),
+            x_scaling=self.x_scaling,
+            y_shift=self.y_shift,
+        )
 
     def gram(self, block: RandomBlock) -> Gram:
         """Gram blocks of one group in scaled coordinates."""

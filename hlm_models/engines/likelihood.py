@@ -1,14 +1,16 @@
 """REML and ML by the bundled fitter, on Gram blocks."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from hlm_models.algebra.criterion import Profiled, full_deviance, profiled
+from hlm_models.algebra.crossed import Coupled, Sweep, sweep
 from hlm_models.algebra.gram import Gram, Scaling
-from hlm_models.algebra.kernel import Pass, level_pass
+from hlm_models.algebra.kernel import OneFactor, one_factor
 from hlm_models.algebra.search import Found, hessian, minimise
 from hlm_models.config.settings import FitSettings
 from hlm_models.design.build import RandomBlock
@@ -29,12 +31,19 @@ DRAWS = False
 """Whether a fit is a posterior."""
 
 
+DENSE = 10_000
+"""Most effects of all groups but the largest: their Schur complement is a dense matrix."""
+
+
 def refusals(spec: ModelSpec) -> tuple[str, ...]:
     """Why the fitter cannot fit this model; empty where it can."""
     reasons = []
-    if len(spec.blocks) > 1:
-        groups = ", ".join(block.group for block in spec.blocks)
-        reasons.append(f"the fitter takes one grouping factor, and this model has {groups}")
+    others = sum(block.J * block.q for block in spec.blocks[1:])
+    if others > DENSE:
+        reasons.append(
+            f"all groups but the largest have {others:,} effects, more than the {DENSE:,} that the "
+            "fitter can hold in one dense matrix"
+        )
     for block in spec.blocks:
         for term in block.terms:
             effects = block.J * term.q
@@ -61,8 +70,10 @@ def fit(spec: ModelSpec, settings: FitSettings, progress: Progress, *, reml: boo
     """
     started = time.perf_counter()
     progress(Step("cross-products"))
-    [block] = spec.blocks
-    problem = _Problem(spec, block, spec.design.gram(block), spec.design.z_scaling(block), reml)
+    design = spec.design
+    products = design.gram(spec.blocks[0]) if len(spec.blocks) == 1 else design.coupled()
+    scales = tuple(design.z_scaling(block) for block in spec.blocks)
+    problem = _Problem(spec, products, scales, reml)
     built = time.perf_counter()
     progress(Step("optimising"))
     found = [minimise(problem.objective, problem.start(size)) for size in STARTS]
@@ -76,7 +87,7 @@ def fit(spec: ModelSpec, settings: FitSettings, progress: Progress, *, reml: boo
         )
     best = problem.snapped(min(finite, key=lambda one: one.value))
     at = problem.at(best.x)
-    if at.r2 <= 1e-14 * problem.gram.T[-1, -1]:
+    if at.r2 <= 1e-14 * problem.products.T[-1, -1]:
         raise exact
     fitted = time.perf_counter()
     progress(Step("standard errors"))
@@ -97,23 +108,25 @@ def fit(spec: ModelSpec, settings: FitSettings, progress: Progress, *, reml: boo
 
 @dataclass(frozen=True)
 class _Problem:
-    """The criterion of one block as a function of theta, the free entries of Lambda by columns.
+    """The criterion as a function of theta: the free entries of each Lambda by columns.
 
     theta and Lambda are in scaled columns here: z = scaled @ R, so Lambda_raw Lambda_raw' =
     R^-1 Lambda Lambda' R^-T.
     """
 
     spec: ModelSpec
-    block: RandomBlock
-    gram: Gram
-    scale: Scaling
+    products: Gram | Coupled
+    scales: tuple[Scaling, ...]
     reml: bool
 
-    @property
-    def entries(self) -> tuple[IntArray, IntArray]:
-        """Rows and columns of Lambda's free entries, by columns."""
-        columns, rows = np.nonzero(self.block.mask.T)
-        return rows.astype(np.int64), columns.astype(np.int64)
+    @cached_property
+    def entries(self) -> tuple[tuple[IntArray, IntArray], ...]:
+        """Rows and columns of each Lambda's free entries, by columns."""
+        found = []
+        for block in self.spec.blocks:
+            columns, rows = np.nonzero(block.mask.T)
+            found.append((rows.astype(np.int64), columns.astype(np.int64)))
+        return tuple(found)
 
     @property
     def offset(self) -> float:
@@ -122,20 +135,39 @@ class _Problem:
         return 2 * float(np.sum(np.log(np.diag(R)))) if self.reml else 0.0
 
     def start(self, size: float) -> FloatArray:
-        rows, columns = self.entries
-        return np.where(rows == columns, size, 0.0)
+        return np.concatenate(
+            [np.where(rows == columns, size, 0.0) for rows, columns in self.entries]
+        )
 
-    def factor(self, theta: FloatArray) -> FloatArray:
-        Lambda = np.zeros((self.block.q, self.block.q))
-        Lambda[self.entries] = theta
-        return Lambda
+    def factors(self, theta: FloatArray) -> tuple[FloatArray, ...]:
+        """Lambda of every block."""
+        found, at = [], 0
+        for block, entries in zip(self.spec.blocks, self.entries, strict=True):
+            Lambda = np.zeros((block.q, block.q))
+            Lambda[entries] = theta[at : at + len(entries[0])]
+            at += len(entries[0])
+            found.append(Lambda)
+        return tuple(found)
 
-    def sweep(self, theta: FloatArray) -> Pass:
-        gram = self.gram
-        return level_pass(self.factor(theta), gram.G, gram.H, gram.T, derivatives=True)
+    def theta(self, factors: Sequence[FloatArray]) -> FloatArray:
+        """The free entries of the Lambdas, one after the other."""
+        return np.concatenate(
+            [Lambda[entries] for Lambda, entries in zip(factors, self.entries, strict=True)]
+        )
+
+    def sweep(self, theta: FloatArray) -> OneFactor | Sweep:
+        factors = self.factors(theta)
+        if isinstance(self.products, Gram):
+            return one_factor(factors[0], self.products)
+        return sweep(factors, self.products, derivatives=True)
 
     def at(self, theta: FloatArray) -> Profiled:
-        return profiled(self.sweep(theta), self.gram.n, reml=self.reml)
+        return profiled(self.sweep(theta), self.products.n, reml=self.reml)
+
+    def gradient(self, theta: FloatArray, M: Sequence[FloatArray]) -> FloatArray:
+        """df/dtheta = 2 M Lambda at the free entries."""
+        factors = self.factors(theta)
+        return self.theta([2 * m @ Lambda for m, Lambda in zip(M, factors, strict=True)])
 
     def objective(self, theta: FloatArray) -> tuple[float, FloatArray]:
         """Value (in scaled columns) and gradient; infinite where it cannot be computed."""
@@ -143,34 +175,43 @@ class _Problem:
             at = self.at(theta)
         except np.linalg.LinAlgError:
             return np.inf, np.full(len(theta), np.nan)
-        return at.value, (2 * at.M @ self.factor(theta))[self.entries]
+        return at.value, self.gradient(theta, at.M)
 
     def full(self, phi: FloatArray) -> tuple[float, FloatArray]:
         """Deviance at phi = (theta, log sigma), and its gradient."""
         theta, log_sigma = phi[:-1], phi[-1]
         value, M, slope = full_deviance(
-            self.sweep(theta), self.gram.n, float(np.exp(log_sigma)), reml=self.reml
+            self.sweep(theta), self.products.n, float(np.exp(log_sigma)), reml=self.reml
         )
-        return value, np.append((2 * M @ self.factor(theta))[self.entries], slope)
+        return value, np.append(self.gradient(theta, M), slope)
 
     def snapped(self, found: Found) -> Found:
-        """The same optimum with Lambda exactly singular, where that costs nothing."""
-        Lambda = self.factor(found.x)
-        candidate = np.zeros_like(Lambda)
-        for term in self.block.terms:
-            here = (term.columns, term.columns)
-            u, s, vt = np.linalg.svd(Lambda[here])
-            small = s < 1e-3 * max(1.0, float(s[0]))
-            candidate[here] = lower_factor(u @ np.diag(np.where(small, 0.0, s)) @ vt)
-        if np.array_equal(candidate, Lambda):
+        """The same optimum with every Lambda exactly singular, where that costs nothing."""
+        candidates = []
+        for block, Lambda in zip(self.spec.blocks, self.factors(found.x), strict=True):
+            candidate = np.zeros_like(Lambda)
+            for term in block.terms:
+                here = (term.columns, term.columns)
+                u, s, vt = np.linalg.svd(Lambda[here])
+                if not term.correlated:
+                    diagonal = np.diag(Lambda[here])
+                    keep = np.abs(diagonal) >= 1e-3 * max(1.0, float(s[0]))
+                    candidate[here] = np.diag(np.where(keep, diagonal, 0.0))
+                    continue
+                small = s < 1e-3 * max(1.0, float(s[0]))
+                kept = u @ np.diag(np.where(small, 0.0, s)) @ vt
+                candidate[here] = lower_factor(kept) if small.any() else Lambda[here]
+            candidates.append(candidate)
+        theta = self.theta(candidates)
+        if np.array_equal(theta, found.x):
             return found
-        again = minimise(self.objective, candidate[self.entries])
+        again = minimise(self.objective, theta)
         tolerance = 1e-11 * max(abs(found.value), 1.0)
         return again if again.value <= found.value + tolerance else found
 
-    def raw_factor(self, theta: FloatArray) -> FloatArray:
-        """Lambda in raw columns: lower triangular, diagonal >= 0."""
-        return lower_factor(np.linalg.solve(self.scale.R, self.factor(theta)))
+    def raw_factor(self, index: int, theta: FloatArray) -> FloatArray:
+        """Lambda of one block in raw columns: lower triangular, diagonal >= 0."""
+        return lower_factor(np.linalg.solve(self.scales[index].R, self.factors(theta)[index]))
 
 
 def lower_factor(root: FloatArray) -> FloatArray:
@@ -191,7 +232,7 @@ def _results(
     seconds: Mapping[str, float],
     seed: int,
 ) -> PointFit:
-    design, block = problem.spec.design, problem.block
+    design = problem.spec.design
     R = design.x_scaling.R
     beta = np.linalg.solve(R, at.beta)
     if "Intercept" in design.coef:
@@ -199,12 +240,18 @@ def _results(
     phi = np.append(best.x, np.log(at.sigma))
     information = hessian(lambda here: problem.full(here)[1], phi) / 2
     spread = _pseudo_inverse(information)
-    estimate, singular = _random_estimate(problem, best, at, spread)
+    found = problem.sweep(best.x)
+    means, covariances = found.effects(np.append(-at.beta, 1.0)), found.effect_covariances()
+    random = tuple(
+        _random_estimate(problem, index, best.x, at.sigma, spread, means[index], covariances[index])
+        for index in range(len(problem.spec.blocks))
+    )
     theta = np.concatenate(
         [
             estimate.Lambda[term.columns, term.columns].T[
                 np.triu_indices(term.q) if term.correlated else np.diag_indices(term.q)
             ]
+            for block, estimate in zip(problem.spec.blocks, random, strict=True)
             for term in block.terms
         ]
     )
@@ -219,10 +266,10 @@ def _results(
         sigma=at.sigma,
         se_log_sigma=float(np.sqrt(spread[-1, -1])),
         theta=frozen(theta),
-        random=(estimate,),
+        random=random,
         starts=starts,
         checks=(
-            *_checks(problem, best, at, starts, singular),
+            *_checks(problem, best, at, starts),
             *design_checks(problem.spec),
         ),
         seconds=seconds,
@@ -244,17 +291,24 @@ def _pseudo_inverse(information: FloatArray) -> FloatArray:
 
 
 def _random_estimate(
-    problem: _Problem, best: Found, at: Profiled, spread: FloatArray
-) -> tuple[RandomEstimate, bool]:
-    block, gram = problem.block, problem.gram
-    Lambda = problem.raw_factor(best.x)
-    cov = at.sigma**2 * Lambda @ Lambda.T
+    problem: _Problem,
+    index: int,
+    theta: FloatArray,
+    sigma: float,
+    spread: FloatArray,
+    b: FloatArray,
+    b_cov: FloatArray,
+) -> RandomEstimate:
+    """Estimates of one block; b and b_cov are those of scaled columns, over 1 and sigma^2."""
+    block = problem.spec.blocks[index]
+    Lambda = problem.raw_factor(index, theta)
+    cov = sigma**2 * Lambda @ Lambda.T
     sd = np.sqrt(np.diag(cov))
     with np.errstate(invalid="ignore", divide="ignore"):
         corr = cov / np.outer(sd, sd)
     np.fill_diagonal(corr, 1.0)
     corr[~np.isfinite(corr)] = 0.0
-    scaled = problem.factor(best.x)
+    scaled = problem.factors(theta)[index]
     singular = bool(
         np.linalg.matrix_rank(scaled, tol=1e-6 * max(1.0, np.abs(scaled).max())) < block.q
     )
@@ -266,20 +320,19 @@ def _random_estimate(
         rows, columns = rows[related], columns[related]
 
         def readable(phi: FloatArray) -> FloatArray:
-            here = np.exp(phi[-1]) * problem.raw_factor(phi[:-1])
+            here = np.exp(phi[-1]) * problem.raw_factor(index, phi[:-1])
             psi = here @ here.T
             size = np.sqrt(np.diag(psi))
             return np.append(
                 np.log(size), np.arctanh(psi[rows, columns] / (size[rows] * size[columns]))
             )
 
-        J = _jacobian(readable, np.append(best.x, np.log(at.sigma)))
+        J = _jacobian(readable, np.append(theta, np.log(sigma)))
         se = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", J, spread, J), 0.0))
         se_log_sd = se[: block.q]
         se_z[rows, columns] = se_z[columns, rows] = se[block.q :]
-    b, b_cov = _blups(gram, scaled, at)
-    back = np.linalg.inv(problem.scale.R)
-    estimate = RandomEstimate(
+    back = np.linalg.inv(problem.scales[index].R)
+    return RandomEstimate(
         group=block.group,
         columns=block.effects,
         sd=frozen(sd),
@@ -290,23 +343,8 @@ def _random_estimate(
         se_log_sd=frozen(se_log_sd),
         se_z_corr=frozen(se_z),
         b=frozen(b @ back.T),
-        b_cov=frozen(back @ b_cov @ back.T),
+        b_cov=frozen(sigma**2 * back @ b_cov @ back.T),
     )
-    return estimate, singular
-
-
-def _blups(gram: Gram, Lambda: FloatArray, at: Profiled) -> tuple[FloatArray, FloatArray]:
-    """Conditional means (J, q) and covariances (J, q, q) of b in scaled columns, given theta.
-
-    Source: Bates et al. (2015), doi:10.18637/jss.v067.i01, section 3.2.
-    """
-    q = len(Lambda)
-    G, H = np.moveaxis(gram.G, -1, 0), np.moveaxis(gram.H, -1, 0)
-    A = np.eye(q) + Lambda.T @ G @ Lambda
-    residual = H @ np.append(-at.beta, 1.0)
-    u = np.linalg.solve(A, (residual @ Lambda)[..., None])[..., 0]
-    half = np.linalg.solve(np.linalg.cholesky(A), np.broadcast_to(Lambda.T, A.shape))
-    return u @ Lambda.T, at.sigma**2 * np.swapaxes(half, -1, -2) @ half
 
 
 def _jacobian(function: Callable[[FloatArray], FloatArray], x: FloatArray) -> FloatArray:
@@ -336,23 +374,25 @@ def _satterthwaite(problem: _Problem, phi: FloatArray, spread: FloatArray) -> Fl
 
 
 def _checks(
-    problem: _Problem, best: Found, at: Profiled, starts: tuple[float, ...], singular: bool
+    problem: _Problem, best: Found, at: Profiled, starts: tuple[float, ...]
 ) -> tuple[Check, ...]:
     """The certificate: stationarity and curvature about Psi, and what the starts found."""
-    Lambda = problem.factor(best.x)
-    outward, smallest = 0.0, np.inf
-    for columns in _free_parts(problem.block):
-        here = np.ix_(columns, columns)
-        u, s, _ = np.linalg.svd(Lambda[here])
-        smallest = min(smallest, float(s.min()))
-        null = u[:, s < 1e-6 * max(1.0, float(s[0]))]
-        if null.shape[1]:
-            weight = float(np.trace(problem.gram.G.sum(axis=-1)[here])) / len(columns)
-            inside = null.T @ at.M[here] @ null
-            outward = max(outward, -float(np.linalg.eigvalsh(inside).min()) / weight)
+    outward = 0.0
+    smallest: dict[str, float] = {}
+    for block, Lambda, M in zip(problem.spec.blocks, problem.factors(best.x), at.M, strict=True):
+        smallest[block.group] = np.inf
+        for columns in _free_parts(block):
+            here = np.ix_(columns, columns)
+            u, s, _ = np.linalg.svd(Lambda[here])
+            smallest[block.group] = min(smallest[block.group], float(s.min()))
+            null = u[:, s < 1e-6 * max(1.0, float(s[0]))]
+            if null.shape[1]:
+                # Columns are scaled, so that Z'Z has about n on its diagonal.
+                inside = null.T @ M[here] @ null / problem.products.n
+                outward = max(outward, -float(np.linalg.eigvalsh(inside).min()))
+    singular = [group for group, size in smallest.items() if size < 1e-6]
     spread = max(starts) - min(starts)
     agreeing = sum(value - min(starts) < 1e-5 for value in starts)
-    group = problem.block.group
     return (
         graded(
             "gradient",
@@ -375,14 +415,14 @@ def _checks(
         Check(
             "singular",
             "warn" if singular else "pass",
-            smallest,
+            min(smallest.values()),
             1e-6,
             (
-                f"some combination of {group}'s effects does not vary at all in the best fit: "
-                "a simpler random part says the same"
+                f"some combination of the effects of {' and '.join(singular)} does not vary at "
+                "all in the best fit: a simpler random part says the same"
             )
             if singular
-            else f"the covariance of {group}'s effects has full rank",
+            else f"the covariances of the effects of {' and '.join(smallest)} have full rank",
         ),
     )
 
