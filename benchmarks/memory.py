@@ -58,8 +58,9 @@ def main(rows: int = 1_000_000, groups: int = 10_000) -> None:
     watcher.join()
     columns = 3 * 8 * rows
     print(f"{rows:,} rows, {spec.blocks[0].J:,} groups: built in {seconds:.2f} s")
-    print(f"numeric columns used {columns / 1e6:.0f} MB, peak above them {(peak - before) / 1e6:.0f} MB")
-    print(f"ratio {(peak - before) / columns:.2f} (target: under 4)")
+    above = peak - before
+    print(f"numeric columns used {columns / 1e6:.0f} MB, peak above them {above / 1e6:.0f} MB")
+    print(f"ratio {above / columns:.2f} (target: under 4)")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,9 @@ def cpu(arguments: list[str]) -> float:
 def main(repeats: int = 5) -> None:
     for arguments in COMMANDS.values():
         cpu(arguments)
-    rounds = [{name: cpu(arguments) for name, arguments in COMMANDS.items()} for _ in range(repeats)]
+    rounds = [
+        {name: cpu(arguments) for name, arguments in COMMANDS.items()} for _ in range(repeats)
+    ]
     base = statistics.median(one["import pandas"] for one in rounds)
     for name in COMMANDS:
         seconds = statistics.median(one[name] for one in rounds)

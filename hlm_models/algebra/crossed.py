@@ -93,7 +93,7 @@ def _pattern(
 ) -> tuple[IntArray, IntArray, IntArray]:
     """Which columns of R each level of factor 1 meets, and each row's places in that list.
 
-    Returns starts (J1 + 1,), columns (nnz,) sorted within a level, and place (n, width of R's rows).
+    Returns starts (J1 + 1,), columns (nnz,) sorted within a level, and place (n, columns a row).
     """
     first = level[0]
     keys = []
@@ -253,7 +253,7 @@ def _eliminate(Lambda: FloatArray, G: FloatArray) -> tuple[float, FloatArray]:
 
 
 @njit(cache=True)
-def _subtract(H, E, starts, columns, entries, Q, q, S):  # type: ignore[no-untyped-def]
+def _subtract(H, E, starts, columns, entries, Q, q, S):  # type: ignore[no-untyped-def]  # noqa: PLR0912
     """Q -= sum K'EK (lower triangle), q -= sum K'EH, S -= sum H'EH."""
     q1, k, J = H.shape
     EH = np.empty((q1, k))
@@ -285,7 +285,7 @@ def _subtract(H, E, starts, columns, entries, Q, q, S):  # type: ignore[no-untyp
 
 
 @njit(cache=True)
-def _first_derivative(  # type: ignore[no-untyped-def]
+def _first_derivative(  # type: ignore[no-untyped-def]  # noqa: PLR0912
     G, H, E, starts, columns, entries, D, Dq, F, weight, M
 ):
     """Add to M (q1, q1) factor 1's sum of weight Z_j' V^-1 Z_j - R_j F R_j'."""

@@ -241,7 +241,15 @@ def _hash(spec: ModelSpec, engines: Sequence[str], log_likelihood: bool) -> str:
 
 
 def _version() -> str:
-    return metadata.version("hlm-models")
+    return _installed("hlm-models")
+
+
+def _installed(name: str) -> str:
+    """Version of an installed package; a checkout that is not installed has none."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _provenance(spec: ModelSpec, fits: Mapping[str, Fit]) -> dict[str, Any]:
@@ -250,7 +258,7 @@ def _provenance(spec: ModelSpec, fits: Mapping[str, Fit]) -> dict[str, Any]:
         "command": f"hlm run {spec.name}",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": sys.version.split()[0],
-        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "versions": {name: _installed(name) for name in PACKAGES},
         "seed": spec.fit.seed,
         "data": {
             "source": spec.design.table.source,

@@ -31,6 +31,7 @@ Configs = Annotated[
     list[Path], typer.Option("--configs", metavar="DIR", help="A further folder of model files.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Compute anew and write over.")]
+Over = Annotated[bool, typer.Option("--force", help="Write over a file that exists.")]
 Keep = Annotated[
     bool, typer.Option("--log-likelihood", help="Keep the log likelihood of every row and draw.")
 ]
@@ -154,7 +155,7 @@ def fit(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Save the fit: .nc for draws, .json else.")
     ] = None,
-    force: Force = False,
+    force: Over = False,
     as_json: Json = False,
     overrides: Set = [],
     configs: Configs = [],
@@ -220,7 +221,7 @@ def schema() -> None:
 
 @data_app.command("list")
 def data_list(as_json: Json = False) -> None:
-    """The datasets: rows, groups, source and licence."""
+    """The datasets: rows, groups and title; with --json also source, licence and columns."""
     from hlm_models.parts import datasets
 
     found = [datasets.find(name) for name in datasets.names()]
@@ -245,7 +246,7 @@ def data_export(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A CSV file; else stdout.")
     ] = None,
-    force: Force = False,
+    force: Over = False,
 ) -> None:
     """Write a dataset as CSV."""
     import os

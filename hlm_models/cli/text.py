@@ -74,11 +74,22 @@ def show(
         f"Formula\n    {description.formula}",
         description.text(),
         "Data\n" + _indented([f"{spec.design.table.source}: {sizes}", *macro, *description.notes]),
+        "Random terms\n" + _indented(_random_terms(spec)),
         "Priors\n" + textwrap.indent(table(["parameter", "prior"], priors), "    "),
         "Engines\n" + _indented(fitting),
         f"Parameterisation for NUTS\n    {description.parameterization}",
     ]
     return "\n\n".join(pieces)
+
+
+def _random_terms(spec: "ModelSpec") -> list[str]:
+    """Each term by the name that priors use for it, with its effects."""
+    return [
+        f"{term.text}: {', '.join(block.effects[term.columns])}"
+        + (" (correlated)" if term.correlated else " (independent)" if term.q > 1 else "")
+        for block in spec.blocks
+        for term in block.terms
+    ]
 
 
 def show_document(
@@ -94,6 +105,7 @@ def show_document(
         ],
         "priors": {row.parameter: row.prior for row in description.priors},
         "sizes": dict(description.sizes),
+        "terms": [term.text for block in spec.blocks for term in block.terms],
         "macro": {group: list(columns) for group, columns in spec.design.macro.items()},
         "engines": {
             name: {"eligible": not why, "refusals": list(why)} for name, why in engines.items()

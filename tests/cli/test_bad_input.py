@@ -30,7 +30,7 @@ STAGES = tuple(
     f": {stage}"
     for stage in (
         *("reading data", "building the design", "cross-products", "optimising"),
-        *("standard errors", "importing PyMC", "writing the page"),
+        *("standard errors", "importing PyMC", "writing the page", "loading the kernel"),
     )
 )
 """How the lines of progress end."""
@@ -403,10 +403,12 @@ def test_the_log_likelihood_of_an_engine_without_draws_is_refused(refused):
 
 
 @pytest.mark.parametrize("arguments", [["fit", "m.yaml", "--engine", "reml"], ["run", "m.yaml"]])
-def test_crossed_groups_are_refused_by_the_engine_with_exit_3(arguments, folder, refused):
+def test_too_large_crossed_groups_are_refused_with_exit_3(arguments, folder, refused, monkeypatch):
+    monkeypatch.setattr("hlm_models.engines.likelihood.DENSE", 2)
     rewritten(folder, FORMULA, "formula: y ~ x + (1 | g) + (1 | h)")
     assert refused(*arguments, code=3) == [
-        "reml: refused: the fitter takes one grouping factor, and this model has g, h",
+        "reml: refused: all groups but the largest have 6 effects, more than the 2 that the "
+        "fitter can hold in one dense matrix",
         "      eligible: nuts",
     ]
 

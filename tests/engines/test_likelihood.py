@@ -98,7 +98,6 @@ def test_polished_optima_of_lme4_are_reproduced(reference_folder, subtests):
 
 
 def assert_polished(found, entry):
-    [random] = found.random
     assert found.spec.design.n == entry["n"]
     assert found.criterion == pytest.approx(entry["criterion"], rel=1e-8)
     np.testing.assert_allclose(found.beta, np.atleast_1d(entry["beta"]), rtol=1e-5)
@@ -111,16 +110,23 @@ def assert_polished(found, entry):
     Psi = block_diagonal([np.atleast_2d(np.array(one["cov"])) for one in entry["random"]])
     size = np.sqrt(np.diag(Psi))
     np.testing.assert_allclose(
-        random.cov / np.outer(size, size), Psi / np.outer(size, size), atol=1e-4 if flat else 1e-5
+        block_diagonal([one.cov for one in found.random]) / np.outer(size, size),
+        Psi / np.outer(size, size),
+        atol=1e-4 if flat else 1e-5,
     )
     # Row i of Lambda has length sd_i / sigma: what theta_ij is small against.
     theta = np.atleast_1d(entry["theta"])
+    offsets = np.cumsum([0, *(block.q for block in found.spec.blocks)])
     rows = np.concatenate(
         [
-            np.concatenate([np.arange(k, term.q) + term.columns.start for k in range(term.q)])
-            if term.correlated
-            else np.arange(term.columns.start, term.columns.stop)
-            for term in found.spec.blocks[0].terms
+            offset
+            + (
+                np.concatenate([np.arange(k, term.q) + term.columns.start for k in range(term.q)])
+                if term.correlated
+                else np.arange(term.columns.start, term.columns.stop)
+            )
+            for offset, block in zip(offsets, found.spec.blocks, strict=False)
+            for term in block.terms
         ]
     )
     length = (size / found.sigma)[rows]
@@ -446,11 +452,38 @@ def test_rows_that_are_fitted_exactly_have_no_fit(seed):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_two_groups_are_refused_with_their_names(engine):
+def test_crossed_groups_reach_a_stationary_point_of_the_dense_criterion(engine):
+    # At the optimum, no step of any size in (log sd_g, log sd_h, log sigma) lowers the dense value.
+    frame = made_up().assign(h=lambda f: [f"h{(i * 7) % 5}" for i in range(len(f))])
+    frame["y"] += frame["h"].map({"h0": 0.9, "h1": -1.1, "h2": 0.2, "h3": 1.4, "h4": -1.2})
+    found = fit(spec("y ~ x + w + (1 | g) + (1 | h)", frame), engine)
+    X = np.column_stack([np.ones(len(frame)), frame["x"], frame["w"]])
+    same = [frame[name].to_numpy()[:, None] == frame[name].to_numpy() for name in ("g", "h")]
+
+    def dense(sds, sigma):
+        V = sigma**2 * np.eye(len(frame)) + sds[0] ** 2 * same[0] + sds[1] ** 2 * same[1]
+        half = np.linalg.solve(V, X)
+        beta = np.linalg.solve(X.T @ half, half.T @ frame["y"].to_numpy())
+        rest = frame["y"].to_numpy() - X @ beta
+        value = np.linalg.slogdet(V)[1] + rest @ np.linalg.solve(V, rest)
+        df = len(frame) - (3 if engine == "reml" else 0)
+        value += df * math.log(2 * math.pi)
+        return value + (np.linalg.slogdet(X.T @ half)[1] if engine == "reml" else 0.0)
+
+    sds = [float(one.sd[0]) for one in found.random]
+    best = dense(sds, found.sigma)
+    assert found.criterion == pytest.approx(best, rel=1e-11)
+    for step in (0.9, 0.999, 1.001, 1.1):
+        assert dense([sds[0] * step, sds[1]], found.sigma) > best
+        assert dense([sds[0], sds[1] * step], found.sigma) > best
+        assert dense(sds, found.sigma * step) > best
+
+
+def test_too_many_effects_of_other_groups_are_refused_with_the_count(monkeypatch):
+    monkeypatch.setattr("hlm_models.engines.likelihood.DENSE", 3)
     frame = made_up().assign(h=lambda f: [f"h{i % 4}" for i in range(len(f))])
-    model = spec("y ~ x + (1 | g) + (1 | h)", frame)
-    with pytest.raises(RefusalError, match=r"one grouping factor.*g, h") as caught:
-        fit(model, engine)
+    with pytest.raises(RefusalError, match="have 4 effects, more than the 3") as caught:
+        fit(spec("y ~ x + (1 | g) + (1 | h)", frame), "reml")
     assert caught.value.exit_code == 3
     assert "eligible: nuts" in str(caught.value)
 
