@@ -10,20 +10,24 @@ R the columns of all other factors side by side (r of them),
     log|V| = sum log|A_j| + log|C|                        W' V^-1 W = W' V1^-1 W - q' D q
 
 and what the derivative of a function of (log|V|, S = W' V^-1 W) with respect to the P of any factor
-takes: Z_f' V^-1 W by rows, and the diagonal blocks of Z_f' V^-1 Z_f. No Lambda is inverted, so that
-singular ones are as good as any other.
+takes: Z_f' V^-1 W by rows, and the diagonal blocks of Z_f' V^-1 Z_f. A singular Lambda is as good
+as any other.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from scipy.linalg import solve_triangular
+from scipy.linalg.lapack import dpotrf, dpotri
 
 from hlm_models.algebra.gram import CHUNK, Scaling
 from hlm_models.types import FloatArray, IntArray
 
 __all__ = ["Coupled", "Sweep", "coupled", "sweep"]
+
+
+REGULAR = 1e-3
+"""Smallest singular value of a Lambda to divide by; below it a dense product is formed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +137,18 @@ def _accumulate(z, level, W, rest, at, place, out):  # type: ignore[no-untyped-d
 class Sweep:
     """What one pass gives: log|V|, S = W' V^-1 W, and what derivatives and predictions need.
 
-    E (J1, q1, q1) are the E_j, Q (r, r), q (r, k), D (r, r) and Dq (r, k) as in the module's
-    docstring.
+    E (J1, q1, q1) are the E_j; Q (r, r), q (r, k), `inverse` = C^-1 (r, r), D (r, r) and Dq (r, k)
+    as in the module's docstring.
     """
 
     logdet: float
     S: FloatArray
     blocks: Coupled
     E: FloatArray
+    Lambda: tuple[FloatArray, ...]
     Q: FloatArray
     q: FloatArray
+    inverse: FloatArray
     D: FloatArray
     Dq: FloatArray
 
@@ -155,20 +161,29 @@ class Sweep:
             self.D, self.Dq, F, weight, first,
         )  # fmt: skip
         found = [(first + first.T) / 2]
-        QD = self.Q @ self.D
         R = self.q - self.Q @ self.Dq
         for f, (qf, Jf) in enumerate(zip(blocks.q[1:], blocks.J[1:], strict=True)):
             here = slice(blocks.offsets[f], blocks.offsets[f + 1])
-            N = np.zeros((qf, qf))
-            for a in range(qf):
-                for b in range(qf):
-                    rows = np.arange(here.start + a, here.stop, qf)
-                    columns = np.arange(here.start + b, here.stop, qf)
-                    N[a, b] = np.sum(self.Q[rows, columns]) - np.sum(QD[rows] * self.Q[columns])
+            N = self._within(f, qf)
             RF = R[here].reshape(Jf, qf, -1)
             M = weight * N - np.einsum("jac,cd,jbd->ab", RF, F, RF, optimize=True)
             found.append((M + M.T) / 2)
         return tuple(found)
+
+    def _within(self, f: int, qf: int) -> FloatArray:
+        """Sum over the levels of one of the other factors of Z_l' V^-1 Z_l (q_f, q_f)."""
+        here = slice(self.blocks.offsets[f], self.blocks.offsets[f + 1])
+        Lambda = self.Lambda[f + 1]
+        if np.linalg.svd(Lambda, compute_uv=False).min() > REGULAR:
+            # Lambda' Z' V^-1 Z Lambda = I - C^-1, which needs no further product of r x r.
+            inner = np.eye(qf) * self.blocks.J[f + 1] - _sum_of_blocks(self.inverse[here, here], qf)
+            half = np.linalg.solve(Lambda.T, inner)
+            return np.asarray(np.linalg.solve(Lambda.T, half.T))
+        QD = self.Q[here] @ self.D
+        lost = np.array(
+            [[np.sum(QD[a::qf] * self.Q[here][b::qf]) for b in range(qf)] for a in range(qf)]
+        )
+        return np.asarray(_sum_of_blocks(self.Q[here, here], qf) - lost)
 
     def effects(self, v: FloatArray) -> tuple[FloatArray, ...]:
         """Conditional means of b (J_f, q_f) given the weights v (k,) of W, v = (-beta, 1)."""
@@ -199,7 +214,7 @@ class Sweep:
         ]
 
 
-def sweep(Lambda: tuple[FloatArray, ...], blocks: Coupled, *, derivatives: bool) -> Sweep:
+def sweep(Lambda: tuple[FloatArray, ...], blocks: Coupled) -> Sweep:
     """The pass at any square Lambda_f (q_f, q_f), factor 1 first.
 
     Raises
@@ -216,20 +231,22 @@ def sweep(Lambda: tuple[FloatArray, ...], blocks: Coupled, *, derivatives: bool)
     Q, q, S = blocks.GR.copy(), blocks.HR.copy(), blocks.T.copy()
     _subtract(blocks.H, E, blocks.starts, blocks.columns, blocks.entries, Q, q, S)
     Q = np.tril(Q) + np.tril(Q, -1).T
-    LR = np.zeros((r, r))
-    for f, (qf, Jf) in enumerate(zip(blocks.q[1:], blocks.J[1:], strict=True)):
-        for a in range(qf):
-            for b in range(qf):
-                rows = blocks.offsets[f] + np.arange(Jf) * qf
-                LR[rows + a, rows + b] = Lambda[f + 1][a, b]
-    left = _times(blocks, Lambda, Q)
-    C = np.eye(r) + _times(blocks, Lambda, left.T)
-    factor = np.linalg.cholesky((C + C.T) / 2)
+    C = np.eye(r) + _times(blocks, Lambda, _times(blocks, Lambda, Q).T)
+    factor, failed = dpotrf((C + C.T) / 2, lower=True, overwrite_a=True, clean=True)
+    if failed:
+        raise np.linalg.LinAlgError("the Schur complement is not positive definite")
     logdet += 2 * float(np.sum(np.log(np.diag(factor))))
-    half = solve_triangular(factor, LR.T, lower=True, check_finite=False)
-    Dq = half.T @ (half @ q)
-    D = half.T @ half if derivatives else np.zeros((0, 0))
-    return Sweep(logdet, S - q.T @ Dq, blocks, E, Q, q, D, Dq)
+    inverse, _ = dpotri(factor, lower=True)
+    inverse = np.ascontiguousarray(np.tril(inverse) + np.tril(inverse, -1).T)
+    transposed = tuple(one.T for one in Lambda)
+    D = _times(blocks, transposed, _times(blocks, transposed, inverse).T)
+    Dq = D @ q
+    return Sweep(logdet, S - q.T @ Dq, blocks, E, Lambda, Q, q, inverse, D, Dq)
+
+
+def _sum_of_blocks(square: FloatArray, q: int) -> FloatArray:
+    """Sum of the diagonal blocks (q, q) of a square matrix."""
+    return np.array([[np.sum(np.diagonal(square[a::q, b::q])) for b in range(q)] for a in range(q)])
 
 
 def _times(blocks: Coupled, Lambda: tuple[FloatArray, ...], right: FloatArray) -> FloatArray:

@@ -168,7 +168,7 @@ class _Problem:
         factors = self.factors(theta)
         if isinstance(self.products, Gram):
             return one_factor(factors[0], self.products)
-        return sweep(factors, self.products, derivatives=True)
+        return sweep(factors, self.products)
 
     def at(self, theta: FloatArray) -> Profiled:
         return profiled(self.sweep(theta), self.products.n, reml=self.reml)

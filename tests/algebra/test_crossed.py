@@ -71,7 +71,7 @@ class Dense:
 @pytest.mark.parametrize("case", SHAPES)
 def test_the_pass_is_the_dense_determinant_and_products(case, singular):
     dense = Dense(case, singular)
-    found = sweep(dense.Lambda, dense.blocks(), derivatives=True)
+    found = sweep(dense.Lambda, dense.blocks())
     V = dense.V(dense.Lambda)
     assert found.logdet == pytest.approx(np.linalg.slogdet(V)[1], rel=1e-10, abs=1e-9)
     expected = dense.W.T @ np.linalg.solve(V, dense.W)
@@ -86,7 +86,7 @@ def test_the_derivative_is_the_dense_one(case, singular):
     rng = np.random.default_rng(5)
     F = rng.normal(size=(4, 4))
     F, weight = F + F.T, 0.7
-    found = sweep(dense.Lambda, dense.blocks(), derivatives=True).derivative(weight, F)
+    found = sweep(dense.Lambda, dense.blocks()).derivative(weight, F)
     inverse = np.linalg.inv(dense.V(dense.Lambda))
     for M, Z, j, k in zip(found, dense.wide, dense.J, dense.q, strict=True):
         R = (Z.T @ inverse @ dense.W).reshape(j, k, -1)
@@ -99,7 +99,7 @@ def test_the_derivative_is_the_dense_one(case, singular):
 def test_the_derivative_is_that_of_the_value(case):
     dense = Dense(case)
     F, weight = np.diag([0.3, -0.2, 0.1, 0.4]), 1.3
-    found = sweep(dense.Lambda, dense.blocks(), derivatives=True).derivative(weight, F)
+    found = sweep(dense.Lambda, dense.blocks()).derivative(weight, F)
     for f, M in enumerate(found):
         gradient = 2 * M @ dense.Lambda[f]
         for a, b in np.ndindex(gradient.shape):
@@ -116,7 +116,7 @@ def test_the_derivative_is_that_of_the_value(case):
 @pytest.mark.parametrize("case", SHAPES)
 def test_effects_and_their_covariances_are_the_dense_conditionals(case, singular):
     dense = Dense(case, singular)
-    found = sweep(dense.Lambda, dense.blocks(), derivatives=True)
+    found = sweep(dense.Lambda, dense.blocks())
     v = np.array([-0.4, 1.2, 0.3, 1.0])
     inverse = np.linalg.inv(dense.V(dense.Lambda))
     means, covariances = found.effects(v), found.effect_covariances()
