@@ -7,7 +7,7 @@ import numpy as np
 
 from hlm_models.types import FloatArray
 
-__all__ = ["Found", "hessian", "minimise"]
+__all__ = ["Found", "evaluate", "hessian", "minimise"]
 
 ValueAndGradient = Callable[[FloatArray], tuple[float, FloatArray]]
 
@@ -38,6 +38,13 @@ def hessian(gradient: Callable[[FloatArray], FloatArray], x: FloatArray) -> Floa
         down[i] -= h
         H[i] = (gradient(up) - gradient(down)) / (up[i] - down[i])
     return (H + H.T) / 2
+
+
+def evaluate(function: ValueAndGradient, x: FloatArray) -> Found:
+    """Where a search would stand that started at `x` and did not move."""
+    value, gradient = function(x)
+    H = hessian(lambda at: function(at)[1], x)
+    return Found(x, value, gradient, H, _decrease(H, gradient), 1 + 2 * len(x))
 
 
 def minimise(function: ValueAndGradient, start: FloatArray, *, steps: int = 200) -> Found:

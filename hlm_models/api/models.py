@@ -170,6 +170,7 @@ def _resolve(
         parameterization=parameterization,
         parameterization_why=why,
         fit=config.fit,
+        reml=config.reml,
         config=used,
         digest=digest,
         notes=(*table.notes, *design.confounded),

@@ -236,7 +236,16 @@ def _page(finished: Run) -> Page:
 
 def _hash(spec: ModelSpec, engines: Sequence[str], log_likelihood: bool) -> str:
     settings = spec.fit.model_dump(mode="json", exclude={"cores"})
-    identity = [spec.name, spec.digest, settings, list(engines), log_likelihood, _version()]
+    searching = spec.reml.model_dump(mode="json")
+    identity = [
+        spec.name,
+        spec.digest,
+        settings,
+        searching,
+        list(engines),
+        log_likelihood,
+        _version(),
+    ]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 

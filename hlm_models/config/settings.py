@@ -1,6 +1,6 @@
 """The typed settings of one model file: the one declaration that schema and code come from."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -10,6 +10,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     Tag,
+    model_validator,
 )
 
 from hlm_models.parts.covariances import CovariancePrior, one_or_each
@@ -24,6 +25,7 @@ __all__ = [
     "FitSettings",
     "ModelConfig",
     "PriorSettings",
+    "RemlSettings",
 ]
 
 SCHEMA_VERSION = 1
@@ -92,6 +94,26 @@ class FitSettings(Settings):
     )
 
 
+class RemlSettings(Settings):
+    """How the bundled fitter searches; theta in raw columns, as it is reported."""
+
+    start: tuple[float, ...] | None = Field(
+        default=None, description="Theta of the first start of the search."
+    )
+    theta: tuple[float, ...] | None = Field(
+        default=None, description="Evaluate the criterion at this theta and do not search."
+    )
+    starts: Annotated[int, Field(ge=1, le=20)] | None = Field(
+        default=None, description="Number of starts; 2 by default, 1 where `start` is given."
+    )
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if self.theta is not None and (self.start is not None or self.starts is not None):
+            raise ValueError("theta is evaluated without a search: leave start and starts out")
+        return self
+
+
 class ModelConfig(Settings):
     """One model: data, formula, priors and how to fit it."""
 
@@ -110,3 +132,4 @@ class ModelConfig(Settings):
     residual: Literal["iid"] = "iid"
     priors: PriorSettings = PriorSettings()
     fit: FitSettings = FitSettings()
+    reml: RemlSettings = RemlSettings()

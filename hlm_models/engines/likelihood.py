@@ -11,10 +11,10 @@ from hlm_models.algebra.criterion import Profiled, full_deviance, profiled
 from hlm_models.algebra.crossed import Coupled, Sweep, sweep
 from hlm_models.algebra.gram import Gram, Scaling
 from hlm_models.algebra.kernel import OneFactor, level_pass, one_factor
-from hlm_models.algebra.search import Found, hessian, minimise
+from hlm_models.algebra.search import Found, evaluate, hessian, minimise
 from hlm_models.config.settings import FitSettings
 from hlm_models.design.build import RandomBlock
-from hlm_models.errors import FitError
+from hlm_models.errors import FitError, InputErrors
 from hlm_models.results.checks import Check, graded
 from hlm_models.results.design_checks import design_checks
 from hlm_models.results.fits import PointFit, RandomEstimate
@@ -24,8 +24,11 @@ from hlm_models.types import FloatArray, IntArray, frozen
 
 __all__ = ["fit", "refusals"]
 
-STARTS = (1.0, 0.1)
-"""Relative standard deviations, in scaled columns, that the searches start from."""
+STARTS = tuple(10.0 ** (-k / 2) for k in (0, 2, 1, 3, -1, 4, -2, 5, *range(6, 18)))
+"""Relative standard deviations, in scaled columns, that the searches start from, in turn."""
+
+NEAR = 1e-6
+"""A criterion may stand so far above the minimum of its local quadratic."""
 
 DRAWS = False
 """Whether a fit is a posterior."""
@@ -78,8 +81,12 @@ def fit(spec: ModelSpec, settings: FitSettings, progress: Progress, *, reml: boo
     scales = tuple(design.z_scaling(block) for block in spec.blocks)
     problem = _Problem(spec, products, scales, reml)
     built = time.perf_counter()
-    progress(Step("optimising"))
-    found = [minimise(problem.objective, problem.start(size)) for size in STARTS]
+    if spec.reml.theta is not None:
+        here = problem.scaled_theta("reml.theta", spec.reml.theta)
+        found = [evaluate(problem.objective, here)]
+    else:
+        progress(Step("optimising"))
+        found = [minimise(problem.objective, start) for start in problem.starts()]
     exact = FitError("the model fits the data exactly: sigma tends to zero and no fit exists")
     finite = [one for one in found if np.isfinite(one.value)]
     if any(one.value == -np.inf for one in found):
@@ -88,7 +95,8 @@ def fit(spec: ModelSpec, settings: FitSettings, progress: Progress, *, reml: boo
         raise FitError(
             "the criterion is not finite at any start: check the columns for huge values"
         )
-    best = problem.snapped(min(finite, key=lambda one: one.value))
+    best = min(finite, key=lambda one: one.value)
+    best = best if spec.reml.theta is not None else problem.snapped(best)
     at = problem.at(best.x)
     if at.r2 <= 1e-14 * problem.products.T[-1, -1]:
         raise exact
@@ -142,6 +150,37 @@ class _Problem:
         """What the criterion in raw columns has beyond the one in scaled columns."""
         R = self.spec.design.x_scaling.R
         return 2 * float(np.sum(np.log(np.diag(R)))) if self.reml else 0.0
+
+    def starts(self) -> list[FloatArray]:
+        """Theta of every start that the settings ask for."""
+        settings = self.spec.reml
+        given = [] if settings.start is None else [self.scaled_theta("reml.start", settings.start)]
+        number = settings.starts or (1 if given else 2)
+        return given + [self.start(size) for size in STARTS[: number - len(given)]]
+
+    def scaled_theta(self, key: str, raw: Sequence[float]) -> FloatArray:
+        """A user's theta, of raw columns, as that of scaled columns.
+
+        Raises
+        ------
+        InputErrors
+            it has another length than this model's theta.
+        """
+        length = len(self.start(1.0))
+        if len(raw) != length:
+            names = ", ".join(term.text for block in self.spec.blocks for term in block.terms)
+            raise InputErrors.one(
+                f"this model's theta has {length} numbers (lower triangles by columns of {names}), "
+                f"and {len(raw)} are given",
+                key=key,
+            )
+        factors = self.factors(np.array(raw, dtype=np.float64))
+        return self.theta(
+            [
+                lower_factor(scale.R @ Lambda)
+                for scale, Lambda in zip(self.scales, factors, strict=True)
+            ]
+        )
 
     def start(self, size: float) -> FloatArray:
         return np.concatenate(
@@ -406,8 +445,8 @@ def _checks(
         graded(
             "gradient",
             best.decrease,
-            fail=1e-6,
-            message="distance from the local minimum, by gradient and curvature",
+            fail=NEAR,
+            message=_stationarity(problem, best),
         ),
         graded(
             "boundary",
@@ -433,6 +472,23 @@ def _checks(
             if singular
             else f"the covariances of the effects of {' and '.join(smallest)} have full rank",
         ),
+    )
+
+
+def _stationarity(problem: _Problem, best: Found) -> str:
+    """What the gradient and the curvature say, with the reason where this is no minimum."""
+    if best.decrease <= NEAR:
+        return "distance from the local minimum, by gradient and curvature"
+    size = float(np.abs(best.gradient).max())
+    where = "the theta given" if problem.spec.reml.theta is not None else "where the search ended"
+    if np.isinf(best.decrease):
+        return (
+            f"no minimum at {where}: M Lambda is not 0 (largest gradient {size:.3g}) and the "
+            "criterion falls along a direction of negative curvature"
+        )
+    return (
+        f"no minimum at {where}: the criterion can still fall by {best.decrease:.3g} "
+        f"(largest gradient {size:.3g})"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hlm_models.config.settings import FitSettings, PriorSettings
+from hlm_models.config.settings import FitSettings, PriorSettings, RemlSettings
 from hlm_models.design.build import Design, RandomBlock
 from hlm_models.errors import InputErrors, Problem, nearest
 from hlm_models.parts.covariances import Covariance
@@ -58,6 +58,7 @@ class ModelSpec:
     parameterization: Parameterization
     parameterization_why: str
     fit: FitSettings
+    reml: RemlSettings
     config: Mapping[str, Any]
     digest: str
     notes: tuple[str, ...]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hlm_models import RefusalError, build, fit, list_models
-from hlm_models.errors import FitError
+from hlm_models.errors import FitError, InputErrors
 
 PUBLISHED = json.loads((Path(__file__).parents[1] / "golden" / "published.json").read_text("utf-8"))
 
@@ -446,6 +446,50 @@ def test_rows_that_are_fitted_exactly_have_no_fit(seed):
     frame["y"] = 1 + 2 * frame["x"] - frame["w"]
     with pytest.raises(FitError, match="exactly"):
         fit(spec(LEVELS, frame), "reml")
+
+
+# --- the lecture's false optimum of Grunfeld's firms ---
+
+FALSE = (0.3716878544, -0.0012839328, -0.0025512118, 0.0, 0.0015058961, 0.0005558445)
+"""Where lme4 stops on raw units, held there by its bound theta_ii >= 0."""
+
+
+def grunfeld(**reml):
+    settings = [f"reml.{key}={json.dumps(value)}" for key, value in reml.items()]
+    return fit(build("grunfeld-slopes", overrides=settings), "reml")
+
+
+@pytest.mark.golden
+def test_the_false_optimum_is_evaluated_and_fails_its_certificate():
+    found = grunfeld(theta=FALSE)
+    # lme4 1.1-31, default optimiser, raw units; the lecture prints 537.4 and 341.51.
+    assert found.criterion == pytest.approx(2299.116355, abs=1e-5)
+    general_motors = np.array([1.0, 2000.0, 1000.0])
+    assert general_motors @ found.beta == pytest.approx(341.5095703, abs=1e-4)
+    assert general_motors @ (found.beta + found.random[0].b[0]) == pytest.approx(537.395, abs=1e-3)
+    assert not found.converged
+    [failed] = [check for check in found.checks if check.status == "fail"]
+    assert failed.code == "gradient"
+    assert "no minimum at the theta given" in failed.message
+    np.testing.assert_allclose(found.theta[:3], FALSE[:3], rtol=1e-8)
+
+
+def test_a_search_from_the_false_optimum_leaves_it():
+    found = grunfeld(start=FALSE)
+    assert found.criterion == pytest.approx(2297.715543, abs=1e-5)
+    assert found.converged
+    assert len(found.starts) == 1
+
+
+def test_every_start_asked_for_is_made():
+    assert len(grunfeld(starts=5).starts) == 5
+    assert len(grunfeld(start=FALSE, starts=3).starts) == 3
+    assert len(grunfeld().starts) == 2
+
+
+def test_a_theta_of_another_length_is_refused_with_the_length():
+    with pytest.raises(InputErrors, match=r"reml\.theta.*6 numbers.*2 are given"):
+        grunfeld(theta=(1.0, 2.0))
 
 
 # --- refusals ---
