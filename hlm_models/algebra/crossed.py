@@ -63,7 +63,7 @@ def coupled(
     *,
     z_scaling: tuple[Scaling, ...],
     x_scaling: Scaling,
-    y_shift: float,
+    y_fit: FloatArray,
 ) -> Coupled:
     """All cross-products by one pass over the rows; factor 1 comes first in the tuples."""
     q = tuple(part.shape[1] for part in z)
@@ -77,7 +77,8 @@ def coupled(
     for lo in range(0, n, CHUNK):
         rows = slice(lo, min(lo + CHUNK, n))
         scaled = tuple(s.apply(part[rows]) for s, part in zip(z_scaling, z, strict=True))
-        W = np.column_stack([x_scaling.apply(X[rows]), y[rows] - y_shift])
+        fixed = x_scaling.apply(X[rows])
+        W = np.column_stack([fixed, y[rows] - fixed @ y_fit])
         T += np.einsum("nc,nd->cd", W, W)
         rest = np.column_stack([np.zeros((len(W), 0)), *scaled[1:]])
         at = np.column_stack(

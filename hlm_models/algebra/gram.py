@@ -10,7 +10,15 @@ import numpy as np
 
 from hlm_models.types import FloatArray, IntArray, frozen
 
-__all__ = ["Gram", "Scaling", "cross_products", "scaling"]
+__all__ = [
+    "Gram",
+    "Scaling",
+    "cross_products",
+    "least_squares",
+    "orthogonal",
+    "scaling",
+    "triangle",
+]
 
 CHUNK = 65_536
 """Rows at a time: temporaries stay in cache, and memory does not grow with the rows."""
@@ -33,16 +41,18 @@ class Gram:
 class Scaling:
     """Columns in new coordinates: raw = scaled @ R, with R (k, k) upper triangular.
 
-    `scaled = (raw - shift) / unit`; a shift needs a constant column (at `constant`), whose row of
-    R takes it up.
+    `scaled = (raw - shift) / unit`, times `turn` where there is one; a shift needs a constant
+    column (at `constant`), whose row of R takes it up.
     """
 
     shift: FloatArray
     unit: FloatArray
     R: FloatArray
+    turn: FloatArray | None = None
 
     def apply(self, raw: FloatArray) -> FloatArray:
-        return (raw - self.shift) / self.unit
+        scaled = (raw - self.shift) / self.unit
+        return scaled if self.turn is None else scaled @ self.turn
 
 
 def scaling(columns: FloatArray, *, constant: int | None) -> Scaling:
@@ -72,6 +82,32 @@ def scaling(columns: FloatArray, *, constant: int | None) -> Scaling:
     return Scaling(frozen(shift), frozen(unit), frozen(R))
 
 
+def triangle(columns: FloatArray, scale: Scaling) -> FloatArray:
+    """The factor R (k, k) of a QR decomposition of the scaled columns, rows folded in by blocks."""
+    R = np.zeros((0, columns.shape[1]))
+    for lo in range(0, len(columns), CHUNK):
+        R = np.linalg.qr(np.vstack([R, scale.apply(columns[lo : lo + CHUNK])]), mode="r")
+    return R
+
+
+def orthogonal(columns: FloatArray, scale: Scaling) -> Scaling:
+    """The scaling, turned so that columns (n, k) of full rank are orthogonal of length sqrt n.
+
+    Cross-products square the condition of what they are taken of: this leaves nothing to square.
+    """
+    root = triangle(columns, scale) / np.sqrt(len(columns))
+    turn = np.linalg.inv(root)
+    return Scaling(scale.shift, scale.unit, frozen(root @ scale.R), frozen(turn))
+
+
+def least_squares(columns: FloatArray, y: FloatArray, scale: Scaling) -> FloatArray:
+    """Coefficients (k,) of y on orthogonal scaled columns."""
+    found = np.zeros(columns.shape[1])
+    for lo in range(0, len(y), CHUNK):
+        found += scale.apply(columns[lo : lo + CHUNK]).T @ y[lo : lo + CHUNK]
+    return found / len(y)
+
+
 def cross_products(
     z: FloatArray,
     level: IntArray,
@@ -81,9 +117,9 @@ def cross_products(
     *,
     z_scaling: Scaling,
     x_scaling: Scaling,
-    y_shift: float,
+    y_fit: FloatArray,
 ) -> Gram:
-    """Gram blocks of z (n, q) and W = [X, y - y_shift] in scaled coordinates.
+    """Gram blocks of z (n, q) and W = [X, y - X y_fit] in scaled coordinates.
 
     Source: the sufficient statistics of Bates et al. (2015), doi:10.18637/jss.v067.i01, section 3,
     kept by level.
@@ -98,7 +134,7 @@ def cross_products(
         Zs = np.ascontiguousarray(z_scaling.apply(z[rows]).T)
         W = np.empty((k, Zs.shape[1]))
         W[:-1] = x_scaling.apply(X[rows]).T
-        W[-1] = y[rows] - y_shift
+        W[-1] = y[rows] - y_fit @ W[:-1]
         # Not BLAS: its threads would add in an order that differs from run to run.
         T += np.einsum("cn,dn->cd", W, W)
         codes = level[rows]

@@ -94,6 +94,14 @@ def build(
     """
     if (model is None) == (formula is None):
         raise InputErrors.one("give a model, or a formula with data")
+    if data is not None and not hasattr(data, "columns"):
+        raise InputErrors.one("data must be a pandas DataFrame")
+    if (
+        model is not None
+        and not isinstance(model, str | Path | Mapping)
+        and not hasattr(model, "model_dump")
+    ):
+        raise InputErrors.one("a model is a name, a path, a mapping or a ModelConfig")
     if formula is not None:
         if data is None:
             raise InputErrors.one("a formula needs its data: build(formula=..., data=frame)")
@@ -130,11 +138,11 @@ def _resolve(
         )
     else:
         frame = transform(data, config.data)
-    [response] = names_in(formula.response)
+    response, *others = names_in(formula.response)
     factors = tuple(dict.fromkeys(name for term in formula.random for name in term.factors))
     table = make_table(
         frame,
-        columns=[name for name in formula.predictors if name != response],
+        columns=[*formula.predictors, *others],
         groups=factors,
         response=response,
         missing=config.data.missing,

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -96,6 +97,7 @@ def run(
     RefusalError
         an engine cannot fit the model.
     """
+    engines = tuple(dict.fromkeys(engines))
     if not engines:
         raise InputErrors.one("name at least one engine, as nuts,reml", key="--engines")
     out, root = Path(out) if out is not None else None, Path(root)
@@ -105,6 +107,11 @@ def run(
     spec = build(model, overrides=overrides, folders=folders, progress=progress)
     for engine in engines:
         require(engine, spec)
+    if log_likelihood and not any(find(engine).draws for engine in engines):
+        raise InputErrors.one(
+            f"{', '.join(engines)} has no draws to keep the log likelihood of",
+            key="--log-likelihood",
+        )
     config, source_folder = read_config(model, overrides=overrides, folders=folders)
     folder = out or root / f"{spec.name}-{_hash(spec, engines, log_likelihood)[:8]}"
     if out is None and (folder / "run.json").is_file() and not force:
@@ -120,7 +127,7 @@ def run(
         fits=fits,
         agreement=_agreement(fits),
         folder=folder,
-        provenance=_provenance(spec, fits),
+        provenance=_provenance(spec, fits, _command(model, engines, overrides)),
         reused=False,
     )
     progress(Step("writing the page"))
@@ -167,7 +174,10 @@ def load_run(folder: str | Path, *, progress: Progress = silent) -> Run:
     provenance = _read_provenance(folder / "provenance.json")
     config = config_from_mapping(read_yaml(folder / "config.yaml").data)
     spec = build(config, progress=progress)
-    fits = {engine: load_fit(folder / file, spec) for engine, file in provenance["fits"].items()}
+    fits = {
+        engine: load_fit(folder / Path(file).name, spec)
+        for engine, file in provenance["fits"].items()
+    }
     return Run(spec, fits, _agreement(fits), folder, provenance, reused=True)
 
 
@@ -261,10 +271,28 @@ def _installed(name: str) -> str:
         return "not installed"
 
 
-def _provenance(spec: ModelSpec, fits: Mapping[str, Fit]) -> dict[str, Any]:
+def _command(
+    model: str | Path | Mapping[str, Any] | ModelConfig,
+    engines: Sequence[str],
+    overrides: Sequence[str],
+) -> str:
+    """The words that would run the same again; of a model given in Python, the function's name."""
+    if not isinstance(model, str | Path):
+        return "hlm_models.run(...), in Python"
+    words = ["hlm", "run", str(model)]
+    if tuple(engines) != DEFAULT_ENGINES:
+        words += ["--engines", ",".join(engines)]
+    for override in overrides:
+        words += ["--set", override]
+    return shlex.join(words)
+
+
+def _provenance(
+    spec: ModelSpec, fits: Mapping[str, Fit], command: str = "hlm_models.fit(...), in Python"
+) -> dict[str, Any]:
     return {
         "model": spec.name,
-        "command": f"hlm run {spec.name}",
+        "command": command,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": sys.version.split()[0],
         "versions": {name: _installed(name) for name in PACKAGES},

@@ -26,6 +26,10 @@ SHIFT = 0.25
 """A difference of so many posterior sds is a shift."""
 SPREADS = (0.8, 1.25)
 """Ratios of posterior sd to standard error that count as the same spread."""
+PULL = 2.0
+"""A prior so many log units denser at the posterior mean than at the estimate holds it there."""
+SKEWED = 0.3
+"""Skewness beyond which the mode of the draws says something."""
 SMALL = 0.1
 """A random effect whose typical size is below this share of sigma is near zero."""
 STRONG = 0.95
@@ -88,7 +92,7 @@ def agreement(posterior: PosteriorFit, reference: PointFit) -> Agreement:
         estimate, se = values[one.name]
         name = reference.engine.upper()
         group = one.variable.partition("_")[2]
-        if group in singular:
+        if group in singular and not math.isfinite(se):
             why = _near_boundary(spec, one, draws, name)
             rows.append(_boundary_row(one.name, draws[one.name], estimate, why))
             continue
@@ -139,7 +143,7 @@ def judge(
     why = ""
     if abs(d) >= SHIFT:
         verdict = "shifted"
-        cause, why = _cause(name, z, draws, at, d_mcse, log_prior, reference)
+        cause, why = _cause(name, z, draws, estimate, at, d_mcse, log_prior, reference)
         if cause == "unexplained" and singular:
             cause = "boundary"
             why = f"{reference} stands on the boundary of other parameters, the posterior does not"
@@ -152,6 +156,8 @@ def judge(
             if ratio > 1
             else "the prior adds information"
         )
+    if verdict == "agree" and not math.isfinite(ratio):
+        why = f"{reference} has no standard error here, so the spreads are not compared"
     return AgreementRow(
         parameter=name,
         mean=float(draws.mean()),
@@ -171,6 +177,7 @@ def _cause(
     name: str,
     z: FloatArray,
     draws: FloatArray,
+    estimate: float,
     at: float,
     d_mcse: float,
     log_prior: Callable[[FloatArray], FloatArray] | None,
@@ -179,19 +186,34 @@ def _cause(
     """The likeliest reason of a shift, tried in turn."""
     if abs(d_mcse) < 4:
         return "monte carlo", "within Monte Carlo error; draw more"
-    # The mode is sought in the parameter's own units, where the likelihood has its peak.
-    mode = half_sample_mode(draws.ravel())
-    own, middle = _scale(name)[0](np.asarray(mode)), float(z.mean())
-    if abs(float(own) - at) < 0.5 * abs(middle - at):
-        return "skew", f"the posterior is skewed; its mode, {mode:.4g}, is closer than its mean"
     if log_prior is not None:
-        flatter = _mean_under_flatter_prior(z, log_prior(draws))
-        if abs(flatter - at) < 0.9 * abs(middle - at):
+        there, here = log_prior(np.asarray(estimate)), log_prior(np.asarray(float(draws.mean())))
+        pull = float(here) - float(there)
+        if pull > PULL:
             return (
                 "prior",
-                f"the prior moves it; under a flatter prior it comes closer to {reference}",
+                f"the prior holds it: e^{pull:.2g} times as dense there as at {reference}",
             )
+        flatter = _mean_under_flatter_prior(z, log_prior(draws))
+        if abs(flatter - at) < 0.9 * abs(float(z.mean()) - at):
+            return (
+                "prior",
+                f"the prior moves it; under a flatter one it comes closer to {reference}",
+            )
+    # The mode is sought in the parameter's own units, where the likelihood has its peak; that of
+    # symmetric draws is as noisy as a shift is large.
+    mode = half_sample_mode(draws.ravel())
+    own, middle = _scale(name)[0](np.asarray(mode)), float(z.mean())
+    if skewness(draws) > SKEWED and abs(float(own) - at) < 0.5 * abs(middle - at):
+        return "skew", f"the posterior is skewed; its mode, {mode:.4g}, is closer than its mean"
     return "unexplained", "neither skew nor its own prior explains it; look at the other parameters"
+
+
+def skewness(draws: FloatArray) -> float:
+    """Absolute skewness of all draws, third moment over sd cubed."""
+    centred = draws.ravel() - draws.mean()
+    third, second = float(np.mean(centred**3)), float(np.mean(centred**2))
+    return abs(third) / math.pow(second, 1.5)
 
 
 def _mean_under_flatter_prior(z: FloatArray, log_prior: FloatArray) -> float:
@@ -201,7 +223,7 @@ def _mean_under_flatter_prior(z: FloatArray, log_prior: FloatArray) -> float:
     """
     log_weight = -0.5 * log_prior
     weight = np.exp(log_weight - log_weight.max())
-    return float(np.sum(weight * z) / np.sum(weight))
+    return float(np.sum(weight * z)) / float(np.sum(weight))
 
 
 def half_sample_mode(values: FloatArray) -> float:

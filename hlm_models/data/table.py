@@ -31,10 +31,20 @@ class NumberColumn:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelColumn:
-    """One label a row: row i has `labels[codes[i]]`; every label occurs."""
+    """One label a row: row i has `labels[codes[i]]`; every label occurs.
+
+    `kept` says that the order of the labels is the data's own, as of a Categorical.
+    """
 
     codes: NDArray[np.int32]
     labels: tuple[str, ...]
+    kept: bool = False
+
+    def categorical(self) -> "pd.Categorical[str]":
+        """As a predictor: labels sorted, unless the data brought an order of their own."""
+        labels = list(self.labels) if self.kept else sorted(self.labels)
+        place = np.array([labels.index(label) for label in self.labels], dtype=np.int32)
+        return pd.Categorical.from_codes(place[self.codes], categories=pd.Index(labels))
 
 
 Column = NumberColumn | LabelColumn
@@ -69,9 +79,7 @@ class Table:
         """Columns as pandas has them, labels as Categorical; numbers are not copied."""
         return pd.DataFrame(
             {
-                name: column.values
-                if isinstance(column, NumberColumn)
-                else pd.Categorical.from_codes(column.codes, categories=pd.Index(column.labels))
+                name: column.values if isinstance(column, NumberColumn) else column.categorical()
                 for name, column in (
                     (name, self._column(name))
                     for name in (self.columns if names is None else names)
@@ -290,7 +298,8 @@ def _label_column(series: pd.Series, *, group: bool) -> LabelColumn:
             order = np.argsort(levels)  # of levels, not rows, as factorize(sort=True) needs
             codes, levels = np.argsort(order).astype(np.int32)[codes], levels[order]
     labels = tuple(_printed(level) for level in levels.tolist())
-    return LabelColumn(frozen(codes.astype(np.int32, copy=False)), labels)
+    kept = sort == "category"
+    return LabelColumn(frozen(codes.astype(np.int32, copy=False)), labels, kept=kept)
 
 
 def _printed(level: object) -> str:

@@ -7,7 +7,15 @@ from functools import cached_property
 import numpy as np
 
 from hlm_models.algebra.crossed import Coupled, coupled
-from hlm_models.algebra.gram import CHUNK, Gram, Scaling, cross_products, scaling
+from hlm_models.algebra.gram import (
+    Gram,
+    Scaling,
+    cross_products,
+    least_squares,
+    orthogonal,
+    scaling,
+    triangle,
+)
 from hlm_models.data.table import LabelColumn, Table
 from hlm_models.design.columns import Encoding, encode
 from hlm_models.design.formula import Formula, RandomTerm, joined, merged
@@ -94,13 +102,14 @@ class Design:
 
     @cached_property
     def x_scaling(self) -> Scaling:
-        """Centring and scaling of X inside the computations; the model does not change by it."""
-        return scaling(self.X, constant=_position("Intercept", self.coef))
+        """Orthogonal columns for X inside the computations; the model does not change by it."""
+        constant = _position("Intercept", self.coef)
+        return orthogonal(self.X, scaling(self.X, constant=constant))
 
     @cached_property
-    def y_shift(self) -> float:
-        """What is taken off y before cross-products: its mean where X holds a constant."""
-        return float(self.y.mean()) if "Intercept" in self.coef else 0.0
+    def y_fit(self) -> FloatArray:
+        """Coefficients (p,) of y on the scaled X, taken off y before cross-products."""
+        return frozen(least_squares(self.X, self.y, self.x_scaling))
 
     def z_scaling(self, block: RandomBlock) -> Scaling:
         """Scaling of a block's z: centred only within a correlated term that has an intercept."""
@@ -124,7 +133,7 @@ class Design:
             self.y,
             z_scaling=tuple(self.z_scaling(block) for block in self.blocks),
             x_scaling=self.x_scaling,
-            y_shift=self.y_shift,
+            y_fit=self.y_fit,
         )
 
     def gram(self, block: RandomBlock) -> Gram:
@@ -137,7 +146,7 @@ class Design:
             self.y,
             z_scaling=self.z_scaling(block),
             x_scaling=self.x_scaling,
-            y_shift=self.y_shift,
+            y_fit=self.y_fit,
         )
 
 
@@ -177,6 +186,14 @@ def build_design(
         blocks.append(block)
     blocks.sort(key=lambda block: -block.J)
     problems += _rank_problems(X, encoding.names)
+    sides = [("X", encoding), *((b.group, side) for b in blocks for side in b.encodings)]
+    for where, side in sides:
+        names = side.names
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            problems.append(
+                Problem(f"two columns of {where} are named {twice[0]}; rename one", key="formula")
+            )
     if problems:
         raise InputErrors(problems)
     used = set(encoding.columns)
@@ -331,9 +348,7 @@ def _rank_problems(X: FloatArray, names: Sequence[str]) -> list[Problem]:
     if X.shape[1] == 0:
         return []
     scaled = scaling(X, constant=_position("Intercept", names))
-    R = np.zeros((0, X.shape[1]))
-    for lo in range(0, len(X), CHUNK):
-        R = np.linalg.qr(np.vstack([R, scaled.apply(X[lo : lo + CHUNK])]), mode="r")
+    R = triangle(X, scaled)
     norms = np.linalg.norm(R, axis=0)
     zero = [names[j] for j in np.flatnonzero(norms < 1e-10 * np.sqrt(len(X))).tolist()]
     _, pivoted, order = qr(R, mode="economic", pivoting=True)

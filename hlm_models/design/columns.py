@@ -134,7 +134,7 @@ def _refuse_unseen_labels(state: Any, table: Table) -> None:
         known = recorded.get("categories") if isinstance(recorded, dict) else None
         if known is None:
             continue
-        for name in names_in(str(factor)):
+        for name in [str(factor)] if str(factor) in table.columns else names_in(str(factor)):
             column = table.columns[name]
             if isinstance(column, NumberColumn):
                 seen = {f"{label:g}" for label in known}
@@ -157,7 +157,9 @@ def _refuse_unseen_labels(state: Any, table: Table) -> None:
 
 def _renamed(name: str) -> str:
     """`f[T.level]` as `f[level]`: the label of a coefficient names its level."""
-    return re.sub(r"(?<=\d)\.0\]", "]", re.sub(r"\[[TS]\.", "[", name))
+    plain = re.sub(r"\[[TS]\.", "[", name)
+    # Levels of a number taken as a factor, C(year): whole ones are printed as such.
+    return re.sub(r"(?<=\d)\.0\]", "]", plain) if "C(" in plain else plain
 
 
 def _first_line(error: Exception) -> str:

@@ -14,6 +14,9 @@ from hlm_models.errors import InputErrors, nearest
 
 __all__ = ["FUNCTIONS", "Formula", "RandomTerm", "parse"]
 
+TRANSFORMS = ("I", "center", "exp", "log", "scale", "sqrt")
+"""Calls that give one column, so that a response may be one of them."""
+
 FUNCTIONS = ("C", "I", "bs", "center", "exp", "log", "poly", "scale", "sqrt")
 """Calls that a formula may make; everything else is refused."""
 
@@ -76,8 +79,16 @@ def parse(text: str) -> Formula:
         _fail("write it as `response ~ predictors + (effects | group)`, with one ~")
     _balanced(text)
     response = _checked(sides[0].strip(), "the response")
-    if re.search(r"[+*:|]|^\d", re.sub(r"\(.*\)", "", response)):
-        _fail(f"the response must be one column or one transformed column, found '{response}'")
+    called = re.match(r"([^\W\d]\w*)\s*\(", response)
+    if re.search(r"[-+*:|]|^\d", re.sub(r"`[^`]*`|\(.*\)", "", response)) or (
+        called and called.group(1) not in TRANSFORMS
+    ):
+        _fail(
+            f"the response must be one column or a transform of it ({', '.join(TRANSFORMS)}), "
+            f"found '{response}'"
+        )
+    if not names_in(response):
+        _fail(f"the response '{response}' reads no column")
     common: list[str] = []
     random: list[RandomTerm] = []
     for sign, piece in _summands(sides[1]):
@@ -93,13 +104,19 @@ def parse(text: str) -> Formula:
     if not random:
         _fail("there is no random term; add one, such as (1 | group)")
     rhs = " ".join(common).removeprefix("+ ") or "1"
-    return Formula(text.strip(), response, rhs, tuple(random))
+    found = Formula(text.strip(), response, rhs, tuple(random))
+    if "Intercept" in (*found.predictors, *found.groups, *names_in(response)):
+        _fail("a column may not be named Intercept, which names the constant; derive another name")
+    both = [name for name in names_in(response) if name in found.predictors]
+    if both:
+        _fail(f"the response {both[0]} stands among the predictors too")
+    return found
 
 
 def names_in(expression: str) -> tuple[str, ...]:
     """Column names read by an expression, in order, each once (backticks removed)."""
     found = []
-    for match in re.finditer(r"`([^`]+)`|([^\W\d]\w*)\s*(\(|=)?", expression):
+    for match in re.finditer(r"`([^`]+)`|(?<![\w.])([^\W\d]\w*)\s*(\(|=)?", expression):
         quoted, name, other = match.groups()
         if quoted or (not other and name not in ("True", "False")):
             found.append(quoted or name)
@@ -168,9 +185,10 @@ def _random_terms(inner: str) -> list[RandomTerm]:
     word = r"[^\W\d]\w*|`[^`]+`"
     if not re.fullmatch(rf"(?:{word})(?:\s*[:/]\s*(?:{word}))*", group.strip()):
         _fail(f"the group of '({inner})' must be a column, a:b or a/b; found '{group.strip()}'")
+    group = re.sub(r"`[^`]*`", lambda quoted: "_" * len(quoted.group()), spelled := group)
     if "/" in group and ":" in group:
         _fail(f"the group of '({inner})' mixes / and :; write the terms out, (1 | a) + (1 | a:b)")
-    names = [name.strip().strip("`") for name in re.split(r"[:/]", group)]
+    names = [name.strip("`") for name in re.findall(word, spelled)]
     doubled = [name for name in names if names.count(name) > 1]
     if doubled:
         _fail(f"the group of '({inner})' nests '{doubled[0]}' in itself")

@@ -27,6 +27,12 @@ __all__ = ["fit", "refusals"]
 STARTS = tuple(10.0 ** (-k / 2) for k in (0, 2, 1, 3, -1, 4, -2, 5, *range(6, 18)))
 """Relative standard deviations, in scaled columns, that the searches start from, in turn."""
 
+SCATTERED = 12
+"""Further starts where the best end so far is singular: there other basins may be deeper."""
+
+FLAT = 1e-9
+"""Curvature, relative to the steepest (or to 1), below which a direction counts as flat."""
+
 NEAR = 1e-6
 """A criterion may stand so far above the minimum of its local quadratic."""
 
@@ -87,6 +93,9 @@ def fit(spec: ModelSpec, settings: FitSettings, progress: Progress, *, reml: boo
     else:
         progress(Step("optimising"))
         found = [minimise(problem.objective, start) for start in problem.starts()]
+        asked = spec.reml.starts is not None or spec.reml.start is not None
+        if not asked and problem.on_boundary(found):
+            found += [minimise(problem.objective, start) for start in problem.scattered()]
     exact = FitError("the model fits the data exactly: sigma tends to zero and no fit exists")
     finite = [one for one in found if np.isfinite(one.value)]
     if any(one.value == -np.inf for one in found):
@@ -98,7 +107,8 @@ def fit(spec: ModelSpec, settings: FitSettings, progress: Progress, *, reml: boo
     best = min(finite, key=lambda one: one.value)
     best = best if spec.reml.theta is not None else problem.snapped(best)
     at = problem.at(best.x)
-    if at.r2 <= 1e-14 * problem.products.T[-1, -1]:
+    left = problem.products.T[-1, -1]
+    if at.r2 <= 1e-14 * left or left <= 1e-26 * float(np.square(design.y).sum()):
         raise exact
     fitted = time.perf_counter()
     progress(Step("standard errors"))
@@ -149,7 +159,7 @@ class _Problem:
     def offset(self) -> float:
         """What the criterion in raw columns has beyond the one in scaled columns."""
         R = self.spec.design.x_scaling.R
-        return 2 * float(np.sum(np.log(np.diag(R)))) if self.reml else 0.0
+        return 2 * float(np.sum(np.log(np.abs(np.diag(R))))) if self.reml else 0.0
 
     def starts(self) -> list[FloatArray]:
         """Theta of every start that the settings ask for."""
@@ -157,6 +167,23 @@ class _Problem:
         given = [] if settings.start is None else [self.scaled_theta("reml.start", settings.start)]
         number = settings.starts or (1 if given else 2)
         return given + [self.start(size) for size in STARTS[: number - len(given)]]
+
+    def on_boundary(self, found: Sequence[Found]) -> bool:
+        """Whether the best end has a nearly singular Lambda of several effects."""
+        best = min(found, key=lambda one: one.value)
+        if not np.isfinite(best.value):
+            return False
+        return any(
+            np.linalg.svd(Lambda, compute_uv=False).min() < 1e-3
+            for Lambda in self.factors(best.x)
+            if len(Lambda) > 1
+        )
+
+    def scattered(self) -> list[FloatArray]:
+        """Further starts, large and of all kinds of correlations: the same ones in every fit."""
+        rng = np.random.default_rng(20_091)
+        sizes = 10.0 ** (np.arange(SCATTERED) % 3 / 2 + 0.5)
+        return list(sizes[:, None] * rng.standard_normal((SCATTERED, len(self.start(1.0)))))
 
     def scaled_theta(self, key: str, raw: Sequence[float]) -> FloatArray:
         """A user's theta, of raw columns, as that of scaled columns.
@@ -282,9 +309,7 @@ def _results(
 ) -> PointFit:
     design = problem.spec.design
     R = design.x_scaling.R
-    beta = np.linalg.solve(R, at.beta)
-    if "Intercept" in design.coef:
-        beta[design.coef.index("Intercept")] += design.y_shift
+    beta = np.linalg.solve(R, at.beta + design.y_fit)
     phi = np.append(best.x, np.log(at.sigma))
     information = hessian(lambda here: problem.full(here)[1], phi) / 2
     spread = _pseudo_inverse(information)
@@ -362,23 +387,28 @@ def _random_estimate(
     )
     se_log_sd = np.full(block.q, np.nan)
     se_z = np.full((block.q, block.q), np.nan)
-    if not singular:
-        rows, columns = np.tril_indices(block.q, -1)
-        related = block.mask[rows, columns] > 0
-        rows, columns = rows[related], columns[related]
+    for part in _free_parts(block):
+        here = scaled[np.ix_(part, part)]
+        if np.linalg.matrix_rank(here, tol=1e-6 * max(1.0, np.abs(here).max())) < len(part):
+            continue
+        rows, columns = (np.array(part)[at] for at in np.tril_indices(len(part), -1))
 
-        def readable(phi: FloatArray) -> FloatArray:
-            here = np.exp(phi[-1]) * problem.raw_factor(index, phi[:-1])
-            psi = here @ here.T
+        def readable(
+            phi: FloatArray,
+            part: list[int] = part,
+            rows: IntArray = rows,
+            columns: IntArray = columns,
+        ) -> FloatArray:
+            lower = np.exp(phi[-1]) * problem.raw_factor(index, phi[:-1])
+            psi = lower @ lower.T
             size = np.sqrt(np.diag(psi))
-            return np.append(
-                np.log(size), np.arctanh(psi[rows, columns] / (size[rows] * size[columns]))
-            )
+            z = np.arctanh(psi[rows, columns] / (size[rows] * size[columns]))
+            return np.append(np.log(size[part]), z)
 
         J = _jacobian(readable, np.append(theta, np.log(sigma)))
         se = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", J, spread, J), 0.0))
-        se_log_sd = se[: block.q]
-        se_z[rows, columns] = se_z[columns, rows] = se[block.q :]
+        se_log_sd[part] = se[: len(part)]
+        se_z[rows, columns] = se_z[columns, rows] = se[len(part) :]
     back = np.linalg.inv(problem.scales[index].R)
     return RandomEstimate(
         group=block.group,
@@ -439,6 +469,8 @@ def _checks(
                 inside = null.T @ M[here] @ null / problem.products.n
                 outward = max(outward, -float(np.linalg.eigvalsh(inside).min()))
     singular = [group for group, size in smallest.items() if size < 1e-6]
+    curvature = np.linalg.eigvalsh(best.hessian)
+    flat = float(curvature.min() / max(float(curvature.max()), 1.0))
     spread = max(starts) - min(starts)
     agreeing = sum(value - min(starts) < 1e-5 for value in starts)
     return (
@@ -459,6 +491,17 @@ def _checks(
             spread,
             warn=1e-4,
             message=f"spread over {len(starts)} starts ({agreeing} reached the best)",
+        ),
+        graded(
+            "identified",
+            flat,
+            warn=FLAT,
+            below=True,
+            message="curvature of the criterion in its flattest direction, over the steepest"
+            if flat >= FLAT
+            else "the criterion is flat in some direction of the variances: the data cannot tell "
+            "them apart (the same partition twice, or a group that is also in the fixed part), "
+            "and their estimates and standard errors are arbitrary",
         ),
         Check(
             "singular",

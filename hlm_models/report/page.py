@@ -243,7 +243,7 @@ def _facts(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     data = provenance.get("data") or {}
     found = [
         ("model", provenance.get("model")),
-        ("run by", provenance.get("command")),
+        ("run again by", provenance.get("command")),
         ("created", provenance.get("created")),
         ("seed", provenance.get("seed")),
         ("data", data.get("source")),

@@ -36,7 +36,8 @@ STATISTICS = {
 
 def variables(spec: ModelSpec) -> dict[str, tuple[str, ...]]:
     """Posterior variables and their dims, the same for every sampler."""
-    found: dict[str, tuple[str, ...]] = {"beta": ("coef",), "sigma": ()}
+    found: dict[str, tuple[str, ...]] = {"beta": ("coef",)} if spec.design.p else {}
+    found["sigma"] = ()
     for block in spec.blocks:
         g, effect = block.group, f"effect_{block.group}"
         found |= {f"sd_{g}": (effect,), f"corr_{g}": (effect, f"{effect}_2"), f"b_{g}": (g, effect)}
@@ -84,7 +85,7 @@ def point_at(spec: ModelSpec, posterior: "Dataset", chain: int, draw: int) -> Po
 
     groups = [block.group for block in spec.blocks]
     return Point(
-        beta=value("beta"),
+        beta=value("beta") if spec.design.p else np.zeros(0),
         sigma=float(value("sigma")),
         sd=tuple(value(f"sd_{g}") for g in groups),
         corr=tuple(value(f"corr_{g}") for g in groups),
@@ -130,10 +131,9 @@ def _prior(spec: ModelSpec, posterior: "Dataset", rng: np.random.Generator) -> "
     import xarray as xr
 
     points = [draw_prior(spec, rng) for _ in range(PRIOR_DRAWS)]
-    values: dict[str, Any] = {
-        "beta": [point.beta for point in points],
-        "sigma": [point.sigma for point in points],
-    }
+    values: dict[str, Any] = {"sigma": [point.sigma for point in points]}
+    if spec.design.p:
+        values["beta"] = [point.beta for point in points]
     for i, block in enumerate(spec.blocks):
         values[f"sd_{block.group}"] = [point.sd[i] for point in points]
         values[f"corr_{block.group}"] = [point.corr[i] for point in points]

@@ -134,6 +134,9 @@ def _load_point(path: Path, spec: ModelSpec) -> PointFit:
     except (OSError, ValueError) as error:
         raise InputErrors.one(f"cannot be read as a fit: {error}", file=str(path)) from error
     _check_header(content, path, spec)
+    lost = [name for name in (*_ARRAYS, "random", "criterion", "sigma") if name not in content]
+    if lost:
+        raise InputErrors.one(f"is not whole: it lacks {lost[0]}; fit again", file=str(path))
     return PointFit(
         spec=spec,
         engine=content["engine"],

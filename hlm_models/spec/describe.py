@@ -65,20 +65,19 @@ def _by_level(spec: ModelSpec, block: RandomBlock) -> tuple[tuple[str, tuple[str
     """Raudenbush and Bryk's two levels: each row's equation, and the equations of its slopes."""
     design, group = spec.design, block.group
     macro = set(design.macro.get(group, ()))
-    slopes: dict[str, list[tuple[str, str]]] = {effect: [] for effect in block.effects}
+    slopes: dict[str, list[tuple[str, list[str]]]] = {effect: [] for effect in block.effects}
     for name in design.coef:
         pieces = [] if name == "Intercept" else name.split(":")
-        upper = [piece for piece in pieces if set(names_in(piece.split("[")[0])) <= macro]
+        upper = [piece for piece in pieces if _reads_only(piece, macro)]
         lower = [piece for piece in pieces if piece not in upper]
-        slopes.setdefault(":".join(lower) or "Intercept", []).append((name, " ".join(upper)))
+        slopes.setdefault(":".join(lower) or "Intercept", []).append((name, upper))
     terms, second = [], []
     for k, (slope, coefficients) in enumerate(slopes.items()):
         varies = slope in block.effects or any(upper for _, upper in coefficients)
         symbol = f"α{str(k).translate(_SUBSCRIPTS)}" + ("ⱼ" if varies else "")
         terms.append(symbol if slope == "Intercept" else f"{symbol} {slope}ᵢ")
         right = [
-            f"β[{name}]" + "".join(f" {piece}ⱼ" for piece in upper.split())
-            for name, upper in coefficients
+            f"β[{name}]" + "".join(f" {piece}ⱼ" for piece in upper) for name, upper in coefficients
         ]
         if slope in block.effects:
             right.append(f"b[{slope}]ⱼ")
@@ -94,6 +93,14 @@ def _by_level(spec: ModelSpec, block: RandomBlock) -> tuple[tuple[str, tuple[str
         ),
         (f"Level 2: {group} j = 1..{block.J:,}", (*second, law)),
     )
+
+
+def _reads_only(piece: str, columns: set[str]) -> bool:
+    """Whether a factor of a coefficient's name is made of these columns alone."""
+    plain = piece.partition("[")[0]
+    if plain in columns:
+        return True
+    return (plain.isidentifier() or "(" in plain) and set(names_in(plain)) <= columns
 
 
 def _composite(spec: ModelSpec) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -19,16 +19,9 @@ def mean_reliability(design: Design) -> float:
     Source: Searle, Casella and McCulloch (1992), Variance Components, section 3.6.
     """
     block = design.blocks[0]
-    scaled = design.x_scaling
-    rest = design.y - design.y_shift
-    products, moments = np.zeros((design.p, design.p)), np.zeros(design.p)
+    rest = design.y.copy()
     for lo in range(0, design.n, CHUNK):
-        part = scaled.apply(design.X[lo : lo + CHUNK])
-        products += part.T @ part
-        moments += part.T @ rest[lo : lo + CHUNK]
-    coefficients = np.linalg.solve(products, moments)
-    for lo in range(0, design.n, CHUNK):
-        rest[lo : lo + CHUNK] -= scaled.apply(design.X[lo : lo + CHUNK]) @ coefficients
+        rest[lo : lo + CHUNK] -= design.x_scaling.apply(design.X[lo : lo + CHUNK]) @ design.y_fit
     sizes = np.bincount(block.level, minlength=block.J)
     means = np.bincount(block.level, rest, block.J) / sizes
     within = float(np.sum((rest - means[block.level]) ** 2)) / max(design.n - block.J, 1)

@@ -22,7 +22,19 @@ from hlm_models.types import FloatArray
 __all__ = ["BlockPrior", "ModelSpec", "Parameterization", "Priors", "resolve_priors"]
 
 Parameterization = Literal["centered", "noncentered"]
-RESERVED = ("chain", "coef", "draw", "obs")
+RESERVED = ("X", "beta", "chain", "coef", "draw", "obs", "sigma", "y", "y_obs")
+MADE = (
+    "effect_{}",
+    "effect_{}_2",
+    "sd_{}",
+    "corr_{}",
+    "b_{}",
+    "z_{}",
+    "Z_{}",
+    "level_{}",
+    "partial_{}",
+)
+"""Names that a group gives to variables and dimensions of every graph and posterior."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +96,12 @@ def resolve_priors(settings: PriorSettings, design: Design) -> Priors:
     known = {block.group: block for block in design.blocks}
     problems += [
         Problem(
-            f"a group may not be named '{group}', which names a dimension of every posterior; "
+            f"a group may not be named '{group}', which names something else in every posterior; "
             "derive a column of another name",
             key="formula",
         )
         for group in known
-        if group in RESERVED
+        if group in RESERVED or group in _made(design.blocks)
     ]
     for group in settings.groups:
         if group not in known:
@@ -104,6 +116,18 @@ def resolve_priors(settings: PriorSettings, design: Design) -> Priors:
     if problems:
         raise InputErrors(problems)
     return Priors(beta, blocks, settings.sigma.resolve(loc=0.0, scale=s_y))
+
+
+def _made(blocks: Sequence[RandomBlock]) -> set[str]:
+    """Names that all groups give to variables and dimensions."""
+    labels = [block.group for block in blocks]
+    labels += [
+        f"{block.group}_{i + 1}"
+        for block in blocks
+        if len(block.terms) > 1
+        for i in range(len(block.terms))
+    ]
+    return {name.format(label) for label in labels for name in MADE} | set(labels[len(blocks) :])
 
 
 def _beta_priors(
@@ -149,8 +173,9 @@ def _block_prior(
     texts = [term.text for term in block.terms]
     by_term: Mapping[str, Covariance] = {}
     if isinstance(given, dict):
-        by_term = given
-        for text in given:
+        spelled = {"".join(text.split()): text for text in texts}
+        by_term = {spelled.get("".join(text.split()), text): one for text, one in given.items()}
+        for text in by_term:
             if text not in texts:
                 problems.append(
                     Problem(

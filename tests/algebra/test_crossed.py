@@ -36,7 +36,9 @@ class Dense:
         self.Lambda = tuple(np.tril(rng.normal(size=(k, k))) for k in q)
         if singular:
             self.Lambda = tuple(Lambda * (np.arange(len(Lambda)) == 9) for Lambda in self.Lambda)
-        self.W = np.column_stack([self.x_scaling.apply(self.X), self.y - self.y.mean()])
+        self.y_fit = np.array([50.0, 0.3, -0.2])
+        fixed = self.x_scaling.apply(self.X)
+        self.W = np.column_stack([fixed, self.y - fixed @ self.y_fit])
         self.wide = []
         for z, s, lv, j, k in zip(self.z, self.z_scaling, self.level, J, q, strict=True):
             Z = np.zeros((self.n, j, k))
@@ -63,7 +65,7 @@ class Dense:
             self.y,
             z_scaling=self.z_scaling,
             x_scaling=self.x_scaling,
-            y_shift=float(self.y.mean()),
+            y_fit=self.y_fit,
         )
 
 

@@ -30,7 +30,7 @@ def plain(z, level, J, X, y):
         y,
         z_scaling=identity(z.shape[1]),
         x_scaling=identity(X.shape[1]),
-        y_shift=0.0,
+        y_fit=np.zeros(X.shape[1]),
     )
 
 
@@ -124,8 +124,10 @@ def test_a_constant_column_becomes_zeros_and_keeps_a_unit_of_one(value):
 def test_blocks_in_scaled_coordinates_are_those_of_scaled_columns():
     z, level, J, X, y = made_up(9, n=60)
     z_scaling, x_scaling = scaling(z, constant=0), scaling(X, constant=0)
-    gram = cross_products(z, level, J, X, y, z_scaling=z_scaling, x_scaling=x_scaling, y_shift=0.3)
-    G, H, T = dense(z_scaling.apply(z), level, J, x_scaling.apply(X), y - 0.3)
+    y_fit = np.linspace(-0.4, 0.7, X.shape[1])
+    gram = cross_products(z, level, J, X, y, z_scaling=z_scaling, x_scaling=x_scaling, y_fit=y_fit)
+    fixed = x_scaling.apply(X)
+    G, H, T = dense(z_scaling.apply(z), level, J, fixed, y - fixed @ y_fit)
     np.testing.assert_allclose(gram.G, G, **EXACT)
     np.testing.assert_allclose(gram.H, H, **EXACT)
     np.testing.assert_allclose(gram.T, T, **EXACT)

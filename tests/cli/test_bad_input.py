@@ -24,7 +24,9 @@ formula: y ~ x + (x | g)
 """
 SOURCE = "data: {source: {file: d.csv}}"
 FORMULA = "formula: y ~ x + (x | g)"
-TOP_KEYS = "about, allow_macro_in_z, data, family, fit, formula, macro, name, priors, residual"
+TOP_KEYS = (
+    "about, allow_macro_in_z, data, family, fit, formula, macro, name, priors, reml, residual"
+)
 FIT_KEYS = "chains, cores, draws, parameterization, sampler, seed, target_accept, tune"
 STAGES = tuple(
     f": {stage}"

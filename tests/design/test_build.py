@@ -148,7 +148,8 @@ def test_gram_blocks_are_products_of_raw_columns_in_other_coordinates(formula):
     found = design(formula)
     [block] = found.blocks
     gram, R, Rz = found.gram(block), found.x_scaling.R, found.z_scaling(block).R
-    W = np.column_stack([found.X, found.y - found.y_shift])
+    beta = np.linalg.solve(R, found.y_fit)
+    W = np.column_stack([found.X, found.y - found.X @ beta])
     Rw = np.block([[R, np.zeros((found.p, 1))], [np.zeros((1, found.p)), np.ones((1, 1))]])
     for j in range(block.J):
         z, here = block.z[block.level == j], W[block.level == j]
@@ -164,9 +165,14 @@ def test_independent_terms_are_not_centred():
     np.testing.assert_array_equal(R, np.diag(np.diag(R)))
 
 
-def test_without_an_intercept_y_stays_where_it_is():
-    assert design("y ~ 0 + x + (1 | school)").y_shift == 0.0
-    assert design("y ~ x + (1 | school)").y_shift == pytest.approx(made_up()["y"].mean())
+@pytest.mark.parametrize("formula", ["y ~ 0 + x + (1 | school)", "y ~ x*w + f + (1 | school)"])
+def test_scaled_columns_are_orthogonal_and_y_is_taken_less_its_least_squares_fit(formula):
+    found = design(formula)
+    scaled = found.x_scaling.apply(found.X)
+    np.testing.assert_allclose(scaled.T @ scaled / found.n, np.eye(found.p), atol=1e-12)
+    np.testing.assert_allclose(scaled @ found.x_scaling.R, found.X, atol=1e-11)
+    expected = np.linalg.lstsq(found.X, found.y, rcond=None)[0]
+    np.testing.assert_allclose(np.linalg.solve(found.x_scaling.R, found.y_fit), expected, rtol=1e-9)
 
 
 # --- rank ---

@@ -202,3 +202,29 @@ def test_a_repair_is_written_as_a_term_that_parses(effects, text):
     assert joined(effects, "g", correlated=True) == text
     assert joined(effects, "g", correlated=False) == text.replace("|", "||")
     assert len(random_terms(text)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("y ~ Intercept + (1 | g)", "may not be named Intercept"),
+        ("poly(y, 2) ~ x + (1 | g)", "response must be one column"),
+        ("C(y) ~ x + (1 | g)", "response must be one column"),
+        ("y - x ~ w + (1 | g)", "response must be one column"),
+        ("I(1) ~ x + (1 | g)", "reads no column"),
+        ("y ~ y + (1 | g)", "stands among the predictors"),
+        ("y ~ x + (y | g)", "stands among the predictors"),
+    ],
+)
+def test_a_response_or_a_constant_that_is_none_is_refused(text, words):
+    with pytest.raises(InputErrors, match=words):
+        parse(text)
+
+
+def test_a_number_in_scientific_notation_is_no_column():
+    assert parse("y ~ I(x / 1e5) + (1 | g)").predictors == ("x",)
+
+
+def test_a_group_in_backticks_is_one_column():
+    [term] = parse("y ~ x + (1 | `a/b`)").random
+    assert term.factors == ("a/b",)

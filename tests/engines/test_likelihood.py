@@ -484,12 +484,76 @@ def test_a_search_from_the_false_optimum_leaves_it():
 def test_every_start_asked_for_is_made():
     assert len(grunfeld(starts=5).starts) == 5
     assert len(grunfeld(start=FALSE, starts=3).starts) == 3
-    assert len(grunfeld().starts) == 2
+    # Two, and twelve more since the best end of these is singular.
+    assert len(grunfeld().starts) == 14
+    assert len(fit("sleepstudy-slopes", "reml").starts) == 2
 
 
 def test_a_theta_of_another_length_is_refused_with_the_length():
     with pytest.raises(InputErrors, match=r"reml\.theta.*6 numbers.*2 are given"):
         grunfeld(theta=(1.0, 2.0))
+
+
+# --- hard columns ---
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_shift_of_y_that_the_cell_means_take_up_changes_nothing_else(engine):
+    frame = made_up().assign(f=lambda d: [f"f{i % 3}" for i in range(len(d))])
+    formula = "y ~ 0 + f + x + (1 | g)"
+    one = fit(spec(formula, frame), engine)
+    far = fit(spec(formula, frame.assign(y=frame["y"] + 1e6)), engine)
+    # y itself carries 1e6 * 2e-16 = 2e-10 of rounding.
+    assert far.criterion == pytest.approx(one.criterion, abs=1e-6)
+    np.testing.assert_allclose(far.df, one.df, rtol=1e-5)
+    np.testing.assert_allclose(far.beta[:3] - 1e6, one.beta[:3], atol=1e-6)
+    np.testing.assert_allclose(far.random[0].sd, one.random[0].sd, rtol=1e-6)
+
+
+def test_nearly_collinear_columns_keep_their_degrees_of_freedom():
+    # Replacing w by x + 1e-6 w is a change of basis of X: df of x and of the pair do not change.
+    frame = made_up()
+    one = fit(spec("y ~ x + w + (1 | g)", frame), "reml")
+    near = fit(spec("y ~ x + v + (1 | g)", frame.assign(v=frame["x"] + 1e-6 * frame["w"])), "reml")
+    assert near.df[2] == pytest.approx(one.df[2], rel=1e-3)
+    assert near.beta[2] * 1e-6 == pytest.approx(one.beta[2], rel=1e-6)
+    assert near.sigma == pytest.approx(one.sigma, rel=1e-8)
+
+
+def test_a_partition_given_twice_is_said_not_to_be_identified():
+    frame = made_up().assign(k=lambda d: "k" + d["g"])
+    found = fit(spec("y ~ x + (1 | g) + (1 | k)", frame), "reml")
+    [check] = [check for check in found.checks if check.code == "identified"]
+    assert check.status == "warn"
+    assert "cannot tell" in check.message
+
+
+def test_a_group_that_is_in_the_fixed_part_is_said_not_to_be_identified():
+    found = fit(spec("y ~ x + g + (1 | g)"), "reml")
+    [check] = [check for check in found.checks if check.code == "identified"]
+    assert check.status == "warn"
+
+
+def test_a_variance_of_zero_where_there_is_some_fails_the_boundary_check():
+    found = fit(build("dyestuff", overrides=["reml.theta=[0.0]"]), "reml")
+    [check] = [check for check in found.checks if check.code == "boundary"]
+    assert check.status == "fail"
+    assert not found.converged
+
+
+def test_an_independent_effect_keeps_its_standard_error_beside_one_of_zero():
+    # Slopes of alternating sign within each group average out: their variance is estimated as 0.
+    rng = np.random.default_rng(1)
+    x = np.tile([-1.0, 1.0, -1.0, 1.0, -1.0, 1.0], 10)
+    noise = rng.normal(size=(10, 6))
+    noise -= (noise * x[:6]).mean(axis=1, keepdims=True) * x[:6]
+    y = np.repeat(rng.normal(0, 3, 10), 6) + noise.ravel()
+    frame = pd.DataFrame({"y": y, "x": x, "g": np.repeat([f"g{i}" for i in range(10)], 6)})
+    found = fit(spec("y ~ x + (x || g)", frame), "reml").random[0]
+    at_zero = found.sd == 0
+    assert at_zero.sum() == 1
+    assert np.isnan(found.se_log_sd[at_zero]).all()
+    assert np.isfinite(found.se_log_sd[~at_zero]).all()
 
 
 # --- refusals ---
