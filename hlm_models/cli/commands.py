@@ -16,7 +16,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Hierarchical linear models: posterior, REML fit and their agreement from one YAML file.",
 )
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The datasets.")
 app.add_typer(data_app, name="data")
@@ -39,6 +38,23 @@ Keep = Annotated[
 
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib import metadata
+
+        print(f"hlm_models {metadata.version('hlm-models')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")
+    ] = False,
+) -> None:
+    """Hierarchical linear models: posterior, REML fit and agreement from one YAML file."""
 
 
 @app.command("list")

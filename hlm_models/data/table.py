@@ -15,6 +15,9 @@ from hlm_models.types import FloatArray, frozen
 
 __all__ = ["Column", "LabelColumn", "NumberColumn", "Table", "make_table"]
 
+STRAY = 0.2
+"""A text column with at most this share of entries that are no numbers is a column of numbers."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NumberColumn:
@@ -197,7 +200,22 @@ def _fault(
             f"{name} is used both as a number and as a group; derive one of them, as "
             f'{name}_group: "CAST({name} AS VARCHAR)" does'
         )
+    if predictor and not group and sort == "text":
+        return _stray_text_fault(series)
     return _infinite_fault(series) if sort == "number" else None
+
+
+def _stray_text_fault(series: pd.Series) -> str | None:
+    """Say that a column of numbers has a few entries that are none: it is no factor."""
+    text = series.dropna().astype("str")
+    other = pd.to_numeric(text, errors="coerce").isna()
+    if not other.any() or float(other.mean()) > STRAY:
+        return None
+    return (
+        f"{series.name} holds numbers but for {other.sum()} of {len(text)} entries, first "
+        f"{text.loc[other].iloc[0]!r} in row {_first_row(other)}; give the numbers, or let the "
+        f"rows go with `where`; where labels are meant, derive a text that is no number"
+    )
 
 
 def _infinite_fault(series: pd.Series) -> str | None:

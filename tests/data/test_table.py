@@ -302,3 +302,13 @@ def test_number_column_knows_its_name(frame):
     column = table_of(frame).columns["x"]
     assert isinstance(column, NumberColumn)
     assert column.name == "x"
+
+
+def test_a_stray_text_in_a_column_of_numbers_is_an_error_with_its_row():
+    days = [str(i % 6) for i in range(40)]
+    days[7] = "."
+    frame = pd.DataFrame({"y": np.arange(40.0), "days": days, "g": list("abcd") * 10})
+    with pytest.raises(InputErrors, match=r"days holds numbers but for 1 of 40.*'\.' in row 8"):
+        make_table(
+            frame, columns=["days"], groups=["g"], response="y", missing="error", source="frame"
+        )
