@@ -21,7 +21,7 @@ from numba import njit
 from scipy.linalg.lapack import dpotrf, dpotri
 
 from hlm_models.algebra.gram import CHUNK, Scaling
-from hlm_models.types import FloatArray, IntArray
+from hlm_models.types import FloatArray, IntArray, frozen
 
 __all__ = ["Coupled", "Sweep", "coupled", "sweep"]
 
@@ -89,7 +89,7 @@ def coupled(
         )
         _accumulate(scaled[0], level[0][rows], W, rest, at, place[rows], (G, H, entries, GR, HR))
     for array in (G, H, T, starts, columns, entries, GR, HR):
-        array.flags.writeable = False
+        frozen(array)
     return Coupled(G, H, T, starts, columns, entries, GR, HR, q, J, offsets, n)
 
 

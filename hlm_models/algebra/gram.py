@@ -90,12 +90,13 @@ def triangle(columns: FloatArray, scale: Scaling) -> FloatArray:
     return R
 
 
-def orthogonal(columns: FloatArray, scale: Scaling) -> Scaling:
-    """The scaling, turned so that columns (n, k) of full rank are orthogonal of length sqrt n.
+def orthogonal(R: FloatArray, n: int, scale: Scaling) -> Scaling:
+    """The scaling, turned so that n rows of columns with that `triangle` R are orthogonal.
 
-    Cross-products square the condition of what they are taken of: this leaves nothing to square.
+    R must have full rank; the turned columns have length sqrt n. Cross-products square the
+    condition of what they are taken of: this leaves nothing to square.
     """
-    root = triangle(columns, scale) / np.sqrt(len(columns))
+    root = R / np.sqrt(n)
     turn = np.linalg.inv(root)
     return Scaling(scale.shift, scale.unit, frozen(root @ scale.R), frozen(turn))
 

@@ -229,7 +229,8 @@ def fit(
     ----------
     engine : "nuts" for the posterior, "reml" or "ml" for the bundled fitter
     log_likelihood : keep log p(y_i | beta, b, sigma) of every row and draw; of a posterior only
-    settings : any of the keys of `fit` in a model file (chains, draws, tune, seed, ...)
+    settings : any of the keys of `fit` in a model file (chains, draws, tune, seed, ...); for an
+        engine that does not sample, the seed only
 
     Raises
     ------
@@ -243,6 +244,12 @@ def fit(
     chosen = require(engine, spec)
     if log_likelihood and not chosen.draws:
         raise InputErrors.one(f"{engine} has no draws to keep the log likelihood of", key="engine")
+    # The seed is recorded with every fit; the other keys are about sampling.
+    idle = [key for key in settings if key != "seed"]
+    if idle and not chosen.draws:
+        raise InputErrors.one(
+            f"{engine} does not sample, so {', '.join(idle)} would have no effect", key="engine"
+        )
     options = {"with_log_likelihood": True} if log_likelihood else {}
     return chosen.fit(spec, _settings(spec, settings), progress, **options)
 

@@ -80,7 +80,10 @@ class RandomBlock:
 
 @dataclass(frozen=True)
 class Design:
-    """The data of one model as arrays, with what it takes to build the same columns again."""
+    """The data of one model as arrays, with what it takes to build the same columns again.
+
+    `x_scaling` makes the columns of X orthogonal inside the computations; the model is the same.
+    """
 
     formula: Formula
     table: Table
@@ -91,6 +94,7 @@ class Design:
     macro: Mapping[str, tuple[str, ...]]
     confounded: tuple[str, ...]
     encoding: Encoding
+    x_scaling: Scaling
 
     @property
     def n(self) -> int:
@@ -99,12 +103,6 @@ class Design:
     @property
     def p(self) -> int:
         return len(self.coef)
-
-    @cached_property
-    def x_scaling(self) -> Scaling:
-        """Orthogonal columns for X inside the computations; the model does not change by it."""
-        constant = _position("Intercept", self.coef)
-        return orthogonal(self.X, scaling(self.X, constant=constant))
 
     @cached_property
     def y_fit(self) -> FloatArray:
@@ -185,7 +183,9 @@ def build_design(
             problems += _confounded_problems(block, encoding.names)
         blocks.append(block)
     blocks.sort(key=lambda block: -block.J)
-    problems += _rank_problems(X, encoding.names)
+    scaled = scaling(X, constant=_position("Intercept", encoding.names))
+    R = triangle(X, scaled)
+    problems += _rank_problems(R, len(X), encoding.names)
     sides = [("X", encoding), *((b.group, side) for b in blocks for side in b.encodings)]
     for where, side in sides:
         names = side.names
@@ -210,6 +210,7 @@ def build_design(
         },
         confounded=tuple(confounded),
         encoding=encoding,
+        x_scaling=orthogonal(R, len(X), scaled),
     )
 
 
@@ -338,26 +339,25 @@ def _constant_within(column: FloatArray, level: IntArray, J: int) -> bool:
     return bool(np.array_equal(column, first[level]))
 
 
-def _rank_problems(X: FloatArray, names: Sequence[str]) -> list[Problem]:
+def _rank_problems(R: FloatArray, n: int, names: Sequence[str]) -> list[Problem]:
     """Columns of X that are linear combinations of others, by pivoted QR of the scaled X.
 
-    Rows are folded in blocks into the triangular factor R, whose pivoted QR is that of X.
+    R is the triangular factor of the n rows of the scaled X, whose pivoted QR is that of X.
     """
     from scipy.linalg import qr
 
-    if X.shape[1] == 0:
+    p = len(names)
+    if p == 0:
         return []
-    scaled = scaling(X, constant=_position("Intercept", names))
-    R = triangle(X, scaled)
     norms = np.linalg.norm(R, axis=0)
-    zero = [names[j] for j in np.flatnonzero(norms < 1e-10 * np.sqrt(len(X))).tolist()]
+    zero = [names[j] for j in np.flatnonzero(norms < 1e-10 * np.sqrt(n)).tolist()]
     _, pivoted, order = qr(R, mode="economic", pivoting=True)
     ordered = [names[j] for j in order.tolist()]
-    diagonal = np.zeros(X.shape[1])
+    diagonal = np.zeros(p)
     diagonal[: min(pivoted.shape)] = np.abs(np.diag(pivoted))
     rank = int(np.sum(diagonal > diagonal[0] * 1e-9)) if diagonal[0] > 0 else 0
     problems = []
-    for position in range(rank, X.shape[1]):
+    for position in range(rank, p):
         name = ordered[position]
         if name in zero:
             problems.append(

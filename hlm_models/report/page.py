@@ -12,10 +12,9 @@ import numpy as np
 from hlm_models.compare.agreement import Agreement
 from hlm_models.design.build import RandomBlock
 from hlm_models.report import tables
-from hlm_models.report.tables import Estimate
 from hlm_models.results.checks import Check
 from hlm_models.results.fits import Fit, PointFit, PosteriorFit
-from hlm_models.results.summary import DrawRow, draw_rows, parameter_draws, summary
+from hlm_models.results.summary import DrawRow, PointRow, draw_rows, parameter_draws, point_rows
 from hlm_models.spec.describe import describe
 from hlm_models.spec.model import ModelSpec
 
@@ -89,7 +88,7 @@ def _context(run: Run) -> dict[str, Any]:
     spec, posterior, reference = run.spec, run.posterior, run.reference
     description = describe(spec)
     draws = draw_rows(posterior) if posterior else ()
-    points = _estimates(reference) if reference else ()
+    points = point_rows(reference) if reference else ()
     found = run.agreement if run.agreement and run.agreement.rows else None
     name = reference.engine.upper() if reference else ""
     seconds = run.provenance.get("seconds")
@@ -128,16 +127,8 @@ def _context(run: Run) -> dict[str, Any]:
     }
 
 
-def _estimates(fit: PointFit) -> tuple[Estimate, ...]:
-    frame = summary(fit)
-    return tuple(
-        Estimate(str(name), *map(float, row))
-        for name, row in zip(frame.index, frame.to_numpy(), strict=True)
-    )
-
-
 def _forest(
-    spec: ModelSpec, draws: Sequence[DrawRow], points: Sequence[Estimate], reference: str
+    spec: ModelSpec, draws: Sequence[DrawRow], points: Sequence[PointRow], reference: str
 ) -> "Markup":
     from hlm_models.report.figures import Bar, forest, standardised
 

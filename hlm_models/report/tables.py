@@ -10,13 +10,12 @@ import numpy as np
 from hlm_models.compare.agreement import Agreement, AgreementRow
 from hlm_models.results.checks import Check
 from hlm_models.results.fits import PointFit, PosteriorFit
-from hlm_models.results.summary import DrawRow
+from hlm_models.results.summary import DrawRow, PointRow
 from hlm_models.spec.describe import Description
 from hlm_models.spec.model import ModelSpec
 
 __all__ = [
     "Column",
-    "Estimate",
     "Table",
     "agreement_table",
     "answer_table",
@@ -59,20 +58,6 @@ class Table:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """One row of a point fit's summary; NaN where absent."""
-
-    name: str
-    estimate: float
-    se: float
-    df: float
-    statistic: float
-    p: float
-    lower: float
-    upper: float
-
-
 def number(value: float | None, digits: int = 4) -> str:
     """The value with `digits` significant digits; a dash where there is none."""
     if value is None or math.isnan(value):
@@ -107,7 +92,7 @@ def interval(lower: float, upper: float) -> str:
 def answer_table(
     spec: ModelSpec,
     draws: Sequence[DrawRow],
-    points: Sequence[Estimate],
+    points: Sequence[PointRow],
     agreement: Agreement | None,
     *,
     engines: str,
@@ -261,7 +246,7 @@ def posterior_table(fit: PosteriorFit, rows: Sequence[DrawRow]) -> Table:
     )
 
 
-def point_table(fit: PointFit, rows: Sequence[Estimate]) -> Table:
+def point_table(fit: PointFit, rows: Sequence[PointRow]) -> Table:
     """Estimates with standard errors, tests of the coefficients and criteria."""
     absent = any(math.isnan(row.se) for row in rows)
     return Table(

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,16 @@ from hlm_models.types import FloatArray
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DrawRow", "Parameter", "draw_rows", "parameter_draws", "parameters", "summary"]
+__all__ = [
+    "DrawRow",
+    "Parameter",
+    "PointRow",
+    "draw_rows",
+    "parameter_draws",
+    "parameters",
+    "point_rows",
+    "summary",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,20 +168,14 @@ def summary(fit: Fit) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    if isinstance(fit, PosteriorFit):
-        rows = draw_rows(fit)
-        columns = ["mean", "sd", "lower", "upper", "ess_bulk", "ess_tail", "r_hat", "mcse_mean"]
-        return pd.DataFrame(
-            [[getattr(row, column) for column in columns] for row in rows],
-            index=pd.Index([row.name for row in rows], name="parameter"),
-            columns=columns,
-        )
-    return _point_summary(fit)
+    rows: tuple[DrawRow, ...] | tuple[PointRow, ...]
+    rows = draw_rows(fit) if isinstance(fit, PosteriorFit) else point_rows(fit)
+    return pd.DataFrame([asdict(row) for row in rows]).set_index("name").rename_axis("parameter")
 
 
 @dataclass(frozen=True, slots=True)
-class CoefficientRow:
-    """Wald test of one coefficient; the interval is 95%."""
+class PointRow:
+    """Point estimate of one parameter and its Wald test; the interval is 95%, NaN where absent."""
 
     name: str
     estimate: float
@@ -184,7 +187,7 @@ class CoefficientRow:
     upper: float
 
 
-def coefficient_rows(fit: PointFit) -> tuple[CoefficientRow, ...]:
+def coefficient_rows(fit: PointFit) -> tuple[PointRow, ...]:
     """Estimates, Satterthwaite df, t, p and 95% intervals of the coefficients."""
     from scipy.special import stdtr, stdtrit
 
@@ -194,7 +197,7 @@ def coefficient_rows(fit: PointFit) -> tuple[CoefficientRow, ...]:
         t = float(fit.beta[k] / se[k])
         half = float(stdtrit(fit.df[k], 0.975)) * float(se[k])
         rows.append(
-            CoefficientRow(
+            PointRow(
                 name=name,
                 estimate=float(fit.beta[k]),
                 se=float(se[k]),
@@ -208,20 +211,17 @@ def coefficient_rows(fit: PointFit) -> tuple[CoefficientRow, ...]:
     return tuple(rows)
 
 
-def _point_summary(fit: PointFit) -> "pd.DataFrame":
-    import pandas as pd
-
-    columns = ["estimate", "se", "df", "statistic", "p", "lower", "upper"]
+def point_rows(fit: PointFit) -> tuple[PointRow, ...]:
+    """One row a population parameter; df, t and p of the coefficients only."""
     tests = {f"beta[{row.name}]": row for row in coefficient_rows(fit)}
-    table = []
+    rows = []
     for name, (estimate, se) in point_values(fit).items():
         if name in tests:
-            table.append([getattr(tests[name], column) for column in columns])
+            rows.append(replace(tests[name], name=name))
         else:
-            lower, upper = _transformed_interval(name, estimate, se)
-            table.append([estimate, se, math.nan, math.nan, math.nan, lower, upper])
-    names = list(point_values(fit))
-    return pd.DataFrame(table, index=pd.Index(names, name="parameter"), columns=columns)
+            ends = _transformed_interval(name, estimate, se)
+            rows.append(PointRow(name, estimate, se, math.nan, math.nan, math.nan, *ends))
+    return tuple(rows)
 
 
 def _transformed_interval(name: str, estimate: float, se: float) -> tuple[float, float]:

@@ -559,6 +559,12 @@ def test_an_independent_effect_keeps_its_standard_error_beside_one_of_zero():
 # --- refusals ---
 
 
+def test_a_setting_of_sampling_is_refused_where_nothing_is_sampled():
+    with pytest.raises(InputErrors, match="reml does not sample, so draws would have no effect"):
+        fit("dyestuff", "reml", draws=500)
+    assert fit("dyestuff", "reml", seed=7).seed == 7
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_crossed_groups_reach_a_stationary_point_of_the_dense_criterion(engine):
     # At the optimum, no step of any size in (log sd_g, log sd_h, log sigma) lowers the dense value.
