@@ -78,9 +78,7 @@ def agreement(posterior: PosteriorFit, reference: PointFit) -> Agreement:
         the two fits are not of the same model and data.
     """
     spec = posterior.spec
-    if spec.design.table.digest != reference.spec.design.table.digest or [
-        one.name for one in parameters(spec)
-    ] != [one.name for one in parameters(reference.spec)]:
+    if _identity(spec) != _identity(reference.spec):
         raise ModelMismatchError(
             f"{posterior.engine} and {reference.engine} did not fit the same model and data"
         )
@@ -108,6 +106,18 @@ def agreement(posterior: PosteriorFit, reference: PointFit) -> Agreement:
             )
         )
     return Agreement(spec.name, posterior.engine, reference.engine, tuple(rows))
+
+
+def _identity(spec: ModelSpec) -> tuple[object, ...]:
+    """What two fits must share for their parameters to mean the same."""
+    design = spec.design
+    return (
+        design.table.digest,
+        design.weights_column,
+        design.offset_column,
+        design.factors,
+        [one.name for one in parameters(spec)],
+    )
 
 
 def judge(
