@@ -13,14 +13,15 @@ small matrices: nothing has to go over the levels twice.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numba import njit
 
 from hlm_models.algebra.gram import Gram
-from hlm_models.types import FloatArray
+from hlm_models.types import FloatArray, IntArray
 
-__all__ = ["OneFactor", "Pass", "derivative", "level_pass", "one_factor"]
+__all__ = ["OneFactor", "Pass", "derivative", "eliminate", "level_pass", "one_factor"]
 
 LANES = 64
 """Levels worked on together; the scratch arrays of a block of them stay in the first cache."""
@@ -42,7 +43,7 @@ class Pass:
     D: FloatArray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OneFactor:
     """A pass of one factor, with the methods of `hlm_models.algebra.crossed.Sweep`."""
 
@@ -62,21 +63,31 @@ class OneFactor:
         """M (q, q) of the one factor."""
         return (derivative(self.found, weight, F),)
 
+    @cached_property
+    def E(self) -> FloatArray:
+        """Lambda A_j^-1 Lambda' (J, q, q): covariances of b given beta, over sigma^2."""
+        return eliminate(self.Lambda, self.gram.G)[1]
+
+    def gains(self) -> tuple[FloatArray, ...]:
+        """What W says about b: conditional means are gains (J, q, k) @ v, v = (-beta, 1)."""
+        return (self.E @ np.moveaxis(self.gram.H, -1, 0),)
+
     def effects(self, v: FloatArray) -> tuple[FloatArray, ...]:
         """Conditional means of b (J, q) given the weights v (k,) of W, v = (-beta, 1)."""
-        residual = np.moveaxis(self.gram.H, -1, 0) @ v
-        u = np.linalg.solve(self._A(), (residual @ self.Lambda)[..., None])[..., 0]
-        return (u @ self.Lambda.T,)
+        return (np.einsum("jab,bcj,c->ja", self.E, self.gram.H, v, optimize=True),)
 
     def effect_covariances(self) -> tuple[FloatArray, ...]:
         """Conditional covariances of b given beta, over sigma^2: (J, q, q)."""
-        A = self._A()
-        half = np.linalg.solve(np.linalg.cholesky(A), np.broadcast_to(self.Lambda.T, A.shape))
-        return (np.swapaxes(half, -1, -2) @ half,)
+        return (self.E,)
 
-    def _A(self) -> FloatArray:
-        G = np.moveaxis(self.gram.G, -1, 0)
-        return np.asarray(np.eye(len(self.Lambda)) + self.Lambda.T @ G @ self.Lambda)
+    def quadratic(self, z: tuple[FloatArray, ...], level: tuple[IntArray, ...]) -> FloatArray:
+        """Conditional variance over sigma^2 of z' b for rows of z (m, q) and level (m,).
+
+        A level of -1 is none: it adds nothing.
+        """
+        [z1], [at] = z, level
+        found = np.einsum("ma,mab,mb->m", z1, self.E[at], z1)
+        return np.where(at >= 0, found, 0.0)
 
 
 def one_factor(Lambda: FloatArray, gram: Gram) -> OneFactor:
@@ -113,6 +124,48 @@ def derivative(found: Pass, weight: float, F: FloatArray) -> FloatArray:
     D = found.D.reshape(q, k, q, k)
     M: FloatArray = weight * found.N - np.einsum("acbd,cd->ab", D, F)
     return (M + M.T) / 2
+
+
+def eliminate(Lambda: FloatArray, G: FloatArray) -> tuple[float, FloatArray]:
+    """Sum of log|A_j| and E_j = Lambda A_j^-1 Lambda' (J, q, q), from G (q, q, J)."""
+    q, _, J = G.shape
+    E = np.empty((J, q, q))
+    return float(_eliminate(np.ascontiguousarray(Lambda), G, E)), E
+
+
+@njit(cache=True, error_model="numpy")
+def _eliminate(Lambda, G, E):  # type: ignore[no-untyped-def] # noqa: PLR0912
+    q, _, J = G.shape
+    GL, L, half = np.empty((q, q)), np.empty((q, q)), np.empty((q, q))
+    logdet = 0.0
+    for j in range(J):
+        for a in range(q):
+            for c in range(q):
+                GL[a, c] = 0.0
+                for b in range(q):
+                    GL[a, c] += G[a, b, j] * Lambda[b, c]
+        for a in range(q):
+            for c in range(a + 1):
+                total = 1.0 if a == c else 0.0
+                for b in range(q):
+                    total += Lambda[b, a] * GL[b, c]
+                for t in range(c):
+                    total -= L[a, t] * L[c, t]
+                L[a, c] = np.sqrt(total) if a == c else total / L[c, c]
+            logdet += 2 * np.log(L[a, a])
+        # half = L^-1 Lambda', E = half' half
+        for a in range(q):
+            for b in range(q):
+                total = Lambda[b, a]
+                for t in range(a):
+                    total -= L[a, t] * half[t, b]
+                half[a, b] = total / L[a, a]
+        for a in range(q):
+            for b in range(q):
+                E[j, a, b] = 0.0
+                for t in range(q):
+                    E[j, a, b] += half[t, a] * half[t, b]
+    return logdet
 
 
 @njit(cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")

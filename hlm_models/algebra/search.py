@@ -7,25 +7,37 @@ import numpy as np
 
 from hlm_models.types import FloatArray
 
-__all__ = ["Found", "evaluate", "hessian", "minimise"]
+__all__ = ["Found", "decrease", "evaluate", "hessian", "minimise"]
 
 ValueAndGradient = Callable[[FloatArray], tuple[float, FloatArray]]
+
+REJECTIONS = 3
+"""Steps rejected one after the other, before the curvature is taken anew."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where a search ended.
-
-    `decrease` estimates how far the value is above the minimum of the local quadratic; it is
-    infinite where the curvature is negative in some direction.
-    """
+    """Where a search ended; `hessian` is its last picture of the curvature there."""
 
     x: FloatArray
     value: float
     gradient: FloatArray
     hessian: FloatArray
-    decrease: float
     evaluations: int
+
+    @property
+    def decrease(self) -> float:
+        """How far the value is above the minimum of the local quadratic."""
+        return decrease(self.hessian, self.gradient)
+
+
+def decrease(H: FloatArray, gradient: FloatArray) -> float:
+    """Height above the minimum of the quadratic; infinite where some curvature is negative."""
+    curvature, axes = np.linalg.eigh(H)
+    floor = 1e-7 * max(float(np.abs(curvature).max(initial=0.0)), 1e-300)
+    if curvature.min(initial=0.0) < -floor:
+        return float("inf")
+    return 0.5 * float(np.sum((axes.T @ gradient) ** 2 / np.maximum(curvature, floor)))
 
 
 def hessian(gradient: Callable[[FloatArray], FloatArray], x: FloatArray) -> FloatArray:
@@ -44,16 +56,25 @@ def evaluate(function: ValueAndGradient, x: FloatArray) -> Found:
     """Where a search would stand that started at `x` and did not move."""
     value, gradient = function(x)
     H = hessian(lambda at: function(at)[1], x)
-    return Found(x, value, gradient, H, _decrease(H, gradient), 1 + 2 * len(x))
+    return Found(x, value, gradient, H, 1 + 2 * len(x))
 
 
-def minimise(function: ValueAndGradient, start: FloatArray, *, steps: int = 200) -> Found:
-    """Local minimum of `function` from `start`, by Newton steps within a trust region.
+def minimise(
+    function: ValueAndGradient,
+    start: FloatArray,
+    *,
+    curvature: FloatArray | None = None,
+    tolerance: float = 0.0,
+    steps: int = 500,
+) -> Found:
+    """Local minimum of `function` from `start`, by quasi-Newton steps within a trust region.
 
-    Directions of negative curvature are followed, so that a saddle (theta = 0 always is a point of
-    zero gradient) does not hold the search. Stops where no step lowers the value beyond rounding.
+    The curvature starts as forward differences of the gradient (or as `curvature`) and follows by
+    symmetric rank-one updates, which see negative curvature too: a saddle (theta = 0 always is a
+    point of zero gradient) does not hold the search. Stops where the quadratic promises less than
+    `tolerance`, and in any case where no step lowers the value beyond rounding.
 
-    Source: Nocedal and Wright (2006), Numerical Optimization, section 4.3.
+    Source: Nocedal and Wright (2006), Numerical Optimization, section 4.3 and algorithm 6.2.
     """
     evaluations = 0
 
@@ -62,46 +83,66 @@ def minimise(function: ValueAndGradient, start: FloatArray, *, steps: int = 200)
         evaluations += 1
         return function(x)
 
+    def differences(x: FloatArray, gradient: FloatArray) -> FloatArray:
+        H = np.empty((len(x), len(x)))
+        for i in range(len(x)):
+            there = x.copy()
+            there[i] += 1e-5 * max(1.0, abs(x[i]))
+            H[i] = (evaluate(there)[1] - gradient) / (there[i] - x[i])
+        # Beside a wall of values that are not finite, go down the gradient until steps tell more.
+        return (H + H.T) / 2 if np.isfinite(H).all() else np.eye(len(x))
+
     x = start.astype(float)
     value, gradient = evaluate(x)
-    radius = 1.0
+    if not (np.isfinite(value) and np.isfinite(gradient).all()):
+        return Found(x, value, gradient, np.zeros((len(x), len(x))), evaluations)
+    H = differences(x, gradient) if curvature is None else curvature
+    fresh, rejected, radius = curvature is None, 0, 1.0
     for _ in range(steps):
-        H = hessian(lambda at: evaluate(at)[1], x)
-        curvature, axes = np.linalg.eigh(H)
+        curvatures, axes = np.linalg.eigh(H)
         slopes = axes.T @ gradient
-        floor = 1e-8 * max(float(np.abs(curvature).max(initial=0.0)), 1e-300)
-        saddle = bool(curvature.min(initial=0.0) < -floor)
+        floor = 1e-8 * max(float(np.abs(curvatures).max(initial=0.0)), 1e-300)
+        saddle = bool(curvatures.min(initial=0.0) < -floor)
         noise = 1e-12 * max(abs(value), 1.0)
-        flat = np.maximum(curvature, floor)
-        if not saddle and 0.5 * float(np.sum(slopes**2 / flat)) < 1e-3 * noise:
-            return Found(x, value, gradient, H, _decrease(H, gradient), evaluations)
-        step, predicted = _within(curvature, slopes, radius, floor, escape=saddle)
+        promised = 0.5 * float(np.sum(slopes**2 / np.maximum(curvatures, floor)))
+        if not saddle and promised < max(1e-3 * noise, tolerance):
+            break
+        step, predicted = _within(curvatures, slopes, radius, floor, escape=saddle)
         candidate = x + axes @ step
         new_value, new_gradient = evaluate(candidate)
-        actual = value - new_value
         fine = np.isfinite(new_value) and np.isfinite(new_gradient).all()
+        actual = value - new_value
         settled = fine and abs(actual) <= noise and predicted <= noise
         if settled and not np.linalg.norm(new_gradient) < 0.5 * np.linalg.norm(gradient):
-            break
-        if fine and (settled or actual > 0.1 * predicted):
-            x, value, gradient = candidate, new_value, new_gradient
-            radius = max(radius, 2.5 * float(np.linalg.norm(step)))
-        elif fine and actual > 0:
-            x, value, gradient = candidate, new_value, new_gradient
+            if fresh:
+                break
+            H, fresh = differences(x, gradient), True
+            continue
+        length = float(np.linalg.norm(step))
+        # A step too long says nothing of a saddle, which its curvature would hide.
+        if fine and (actual > 0 or not saddle):
+            H, fresh = _rank_one(H, candidate - x, new_gradient - gradient), False
+        if fine and (settled or actual > 0):
+            good = settled or actual > 0.1 * predicted
+            x, value, gradient, rejected = candidate, new_value, new_gradient, 0
+            radius = max(radius, 2.5 * length) if good else 0.5 * length
         else:
-            radius = 0.25 * float(np.linalg.norm(step))
+            rejected += 1
+            radius = 0.25 * length
             if radius < 1e-12:
                 break
-    H = hessian(lambda at: evaluate(at)[1], x)
-    return Found(x, value, gradient, H, _decrease(H, gradient), evaluations)
+        if rejected == REJECTIONS:
+            H, fresh, rejected = differences(x, gradient), True, 0
+    return Found(x, value, gradient, H, evaluations)
 
 
-def _decrease(H: FloatArray, gradient: FloatArray) -> float:
-    curvature, axes = np.linalg.eigh(H)
-    floor = 1e-7 * max(float(np.abs(curvature).max(initial=0.0)), 1e-300)
-    if curvature.min(initial=0.0) < -floor:
-        return float("inf")
-    return 0.5 * float(np.sum((axes.T @ gradient) ** 2 / np.maximum(curvature, floor)))
+def _rank_one(H: FloatArray, step: FloatArray, change: FloatArray) -> FloatArray:
+    """H with the curvature seen along `step`; as it is where that says next to nothing."""
+    missed = change - H @ step
+    weight = float(missed @ step)
+    if abs(weight) <= 1e-8 * float(np.linalg.norm(missed) * np.linalg.norm(step)):
+        return H
+    return np.asarray(H + np.outer(missed, missed) / weight)
 
 
 def _within(

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hlm_models.algebra.gram import root_mean_square
 from hlm_models.results.checks import Check, graded
 from hlm_models.spec.model import ModelSpec
 
@@ -20,10 +21,13 @@ def design_checks(spec: ModelSpec) -> tuple[Check, ...]:
                 continue
             for k in range(term.columns.start, term.columns.stop):
                 column, name = block.z[:, k], block.effects[k]
-                spread = float(np.std(column))
-                if name == "Intercept" or spread == 0:
+                if name == "Intercept":
                     continue
-                distance = abs(float(np.mean(column))) / spread
+                mean = float(np.mean(column))
+                spread = root_mean_square(column, mean)
+                if spread == 0:
+                    continue
+                distance = abs(mean) / spread
                 if distance > FAR:
                     found.append(
                         graded(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from hlm_models.results.checks import Check
@@ -46,6 +46,10 @@ class PointFit:
     theta the lower triangles of the relative factors by columns, terms in lme4's order, with
     theta_ii >= 0; df Satterthwaite's degrees of freedom of each coefficient. `starts` lists the
     criterion that each start of the search reached.
+
+    What inference builds on: `vcov_phi` (m, m), the asymptotic covariance of the m variance
+    parameters phi = (theta in scaled columns, log sigma), and `vcov_slopes` (m, p, p), the
+    derivatives of `vcov_beta` with respect to them.
     """
 
     spec: ModelSpec
@@ -54,6 +58,8 @@ class PointFit:
     beta: FloatArray
     vcov_beta: FloatArray
     df: FloatArray
+    vcov_slopes: FloatArray
+    vcov_phi: FloatArray
     sigma: float
     se_log_sigma: float
     theta: FloatArray
@@ -62,6 +68,10 @@ class PointFit:
     checks: tuple[Check, ...]
     seconds: Mapping[str, float]
     seed: int
+
+    def timed(self, seconds: Mapping[str, float]) -> "PointFit":
+        """The same fit with the wall time of its steps."""
+        return replace(self, seconds=seconds)
 
     @property
     def singular(self) -> bool:
@@ -83,6 +93,16 @@ class PointFit:
     @property
     def aic(self) -> float:
         return self.criterion + 2 * self.parameters
+
+    @property
+    def aicc(self) -> float:
+        """AIC with the small-sample term of Hurvich and Tsai (1989), doi:10.1093/biomet/76.2.297.
+
+        The number of observations is n, or n - p under REML; infinite where it is too small.
+        """
+        k = self.parameters
+        left = self.spec.design.n - (len(self.beta) if self.engine == "reml" else 0) - k - 1
+        return self.aic + 2 * k * (k + 1) / left if left > 0 else math.inf
 
     @property
     def bic(self) -> float:

@@ -105,7 +105,7 @@ def _load_posterior(path: Path, spec: ModelSpec) -> PosteriorFit:
     )
 
 
-_ARRAYS = ("beta", "vcov_beta", "df", "theta")
+_ARRAYS = ("beta", "vcov_beta", "df", "vcov_slopes", "vcov_phi", "theta")
 _RANDOM_ARRAYS = ("sd", "corr", "cov", "Lambda", "se_log_sd", "se_z_corr", "b", "b_cov")
 
 

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from hlm_models.algebra.crossed import coupled, sweep
+from hlm_models.algebra import schur
+from hlm_models.algebra.coupling import coupled
+from hlm_models.algebra.crossed import sweep
 from hlm_models.algebra.gram import scaling
 
 SHAPES = {
@@ -13,6 +15,16 @@ SHAPES = {
     "three factors": ((12, 7, 5), (2, 1, 2)),
     "nested": ((20, 5), (1, 2)),
 }
+
+
+@pytest.fixture(params=["dense", "sparse"], autouse=True)
+def storage(request, monkeypatch):
+    """Every claim holds whichever way the Schur complement is stored."""
+    if request.param == "sparse":
+        monkeypatch.setattr(schur, "SMALL", 0)
+        monkeypatch.setattr(schur, "_mostly_full", lambda *_: False)
+        monkeypatch.setattr(schur, "DENSE", 0)
+    return request.param
 
 
 class Dense:
@@ -132,13 +144,66 @@ def test_effects_and_their_covariances_are_the_dense_conditionals(case, singular
 
 
 def test_chunks_of_rows_add_up(monkeypatch):
-    from hlm_models.algebra import crossed
+    from hlm_models.algebra import coupling
 
     dense = Dense("three factors")
     whole = dense.blocks()
-    monkeypatch.setattr(crossed, "CHUNK", 37)
+    monkeypatch.setattr(coupling, "CHUNK", 37)
     parts = dense.blocks()
-    for name in ("G", "H", "T", "entries", "GR", "HR"):
+    for name in ("G", "H", "T", "entries", "HR"):
         np.testing.assert_allclose(
             getattr(parts, name), getattr(whole, name), rtol=1e-12, atol=1e-9
         )
+    for one, other in zip(parts.whole(), whole.whole(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize("case", SHAPES)
+def test_the_whole_is_the_product_of_the_wide_columns(case):
+    dense = Dense(case)
+    Z = np.hstack(dense.wide)
+    ZZ, ZW = dense.blocks().whole()
+    np.testing.assert_allclose(ZZ, Z.T @ Z, rtol=1e-10, atol=1e-9)
+    np.testing.assert_allclose(ZW, Z.T @ dense.W, rtol=1e-10, atol=1e-9)
+
+
+@pytest.mark.parametrize("singular", [False, True])
+@pytest.mark.parametrize("case", SHAPES)
+def test_variances_of_rows_are_the_dense_ones(case, singular):
+    dense = Dense(case, singular)
+    rng = np.random.default_rng(5)
+    rows = 30
+    # Levels that never met, and rows that have no level of some factor.
+    level = tuple(rng.integers(-1, j, rows) for j in dense.J)
+    z = tuple(rng.normal(size=(rows, k)) for k in dense.q)
+    wide = np.hstack(dense.wide)
+    P = np.zeros((wide.shape[1], wide.shape[1]))
+    row, at = np.zeros((rows, wide.shape[1])), 0
+    for Lambda, part, codes, j, k in zip(dense.Lambda, z, level, dense.J, dense.q, strict=True):
+        P[at : at + j * k, at : at + j * k] = np.kron(np.eye(j), Lambda @ Lambda.T)
+        for i in np.flatnonzero(codes >= 0):
+            row[i, at + codes[i] * k : at + (codes[i] + 1) * k] = part[i]
+        at += j * k
+    covariance = P - P @ wide.T @ np.linalg.solve(dense.V(dense.Lambda), wide @ P)
+    found = sweep(dense.Lambda, dense.blocks()).quadratic(z, level)
+    np.testing.assert_allclose(found, np.einsum("mi,ij,mj->m", row, covariance, row), atol=1e-9)
+
+
+def test_the_storage_is_the_one_asked_for(storage):
+    kind = type(Dense("nested").blocks().complement).__name__
+    assert kind == {"dense": "DenseComplement", "sparse": "SparseComplement"}[storage]
+
+
+def test_many_nested_levels_are_stored_sparsely_and_all_crossed_ones_densely(storage):
+    if storage == "sparse":
+        pytest.skip("the choice is made by size in the other one")
+    rng = np.random.default_rng(1)
+    pupils, classes, schools = 4000, 800, 80
+    starts, columns = np.arange(pupils + 1) * 2, np.empty(2 * pupils, dtype=np.int64)
+    columns[::2] = rng.permutation(pupils) % classes
+    columns[1::2] = classes + columns[::2] % schools
+    found = schur.complement(starts, columns, classes + schools)
+    assert type(found).__name__ == "SparseComplement"
+    starts = np.arange(101) * 400
+    columns = np.tile(np.arange(400), 100)
+    assert type(schur.complement(starts, columns, 400)).__name__ == "DenseComplement"

@@ -594,9 +594,9 @@ def test_crossed_groups_reach_a_stationary_point_of_the_dense_criterion(engine):
 
 
 def test_too_many_effects_of_other_groups_are_refused_with_the_count(monkeypatch):
-    monkeypatch.setattr("hlm_models.engines.likelihood.DENSE", 3)
+    monkeypatch.setattr("hlm_models.algebra.schur.DENSE", 3)
     frame = made_up().assign(h=lambda f: [f"h{i % 4}" for i in range(len(f))])
-    with pytest.raises(RefusalError, match="have 4 effects, more than the 3") as caught:
+    with pytest.raises(RefusalError, match="have 4 effects .* more than the 3") as caught:
         fit(spec("y ~ x + (1 | g) + (1 | h)", frame), "reml")
     assert caught.value.exit_code == 3
     assert "eligible: nuts" in str(caught.value)

@@ -4,10 +4,17 @@ from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
-from hlm_models.parts.covariances._contract import Covariance, ScalePriors, one_or_each
+from hlm_models.parts.covariances._contract import Covariance, ScalePriors, Structure, one_or_each
 from hlm_models.parts.shelf import find
 
-__all__ = ["COVARIANCES", "Covariance", "CovariancePrior", "ScalePriors", "one_or_each"]
+__all__ = [
+    "COVARIANCES",
+    "Covariance",
+    "CovariancePrior",
+    "ScalePriors",
+    "Structure",
+    "one_or_each",
+]
 
 COVARIANCES = find(__name__, Covariance)
 

@@ -1,7 +1,7 @@
 """What a prior of the covariance of one random term must do."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Discriminator, Tag
@@ -12,7 +12,10 @@ from hlm_models.parts.priors.half_student_t import HalfStudentT
 from hlm_models.parts.shelf import Part
 from hlm_models.types import FloatArray
 
-__all__ = ["Covariance", "ScalePriors", "one_or_each"]
+__all__ = ["Covariance", "ScalePriors", "Structure", "one_or_each"]
+
+Structure = Literal["unstructured", "diagonal", "shared"]
+"""Covariance of one term: free, independent effects, or independent with one variance for all."""
 
 
 def one_or_each(value: object) -> str:
@@ -39,6 +42,7 @@ class Covariance(Part):
     """
 
     correlated: ClassVar[bool]
+    structure: ClassVar[Structure]
     sd: ScalePriors = HalfStudentT()
 
     def resolve(self, effects: Sequence[str], scales: Sequence[float]) -> Self:

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from hlm_models.parts.covariances._contract import Covariance
+from hlm_models.parts.covariances._contract import Covariance, Structure
 from hlm_models.parts.priors import pymc_vector
 from hlm_models.types import FloatArray
 
@@ -13,6 +13,7 @@ class Diagonal(Covariance):
     """Psi = diag(sd^2): the effects of the term are independent."""
 
     correlated: ClassVar[bool] = False
+    structure: ClassVar[Structure] = "diagonal"
     kind: Literal["diagonal"] = "diagonal"
 
     def log_density(self, sd: FloatArray, corr: FloatArray) -> float:

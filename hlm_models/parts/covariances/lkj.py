@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import PositiveFloat
 
-from hlm_models.parts.covariances._contract import Covariance
+from hlm_models.parts.covariances._contract import Covariance, Structure
 from hlm_models.parts.priors import pymc_vector
 from hlm_models.types import FloatArray
 
@@ -23,6 +23,7 @@ class LKJ(Covariance):
     """
 
     correlated: ClassVar[bool] = True
+    structure: ClassVar[Structure] = "unstructured"
     kind: Literal["lkj"] = "lkj"
     eta: PositiveFloat = 2.0
 

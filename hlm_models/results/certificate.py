@@ -1,0 +1,115 @@
+"""The certificate of a point fit: gradient and curvature about Psi, and what the starts found."""
+
+import numpy as np
+
+from hlm_models.algebra.criterion import Profiled
+from hlm_models.algebra.search import Found
+from hlm_models.design.build import RandomBlock
+from hlm_models.results.checks import Check, graded
+from hlm_models.spec.model import ModelSpec
+
+__all__ = ["certificate", "free_parts"]
+
+FLAT = 1e-9
+"""Curvature, relative to the steepest (or to 1), below which a direction counts as flat."""
+
+NEAR = 1e-6
+"""A criterion may stand so far above the minimum of its local quadratic."""
+
+
+def certificate(
+    spec: ModelSpec, best: Found, at: Profiled, starts: tuple[float, ...]
+) -> tuple[Check, ...]:
+    """Checks of `best`, in scaled columns, where the criterion is `at`.
+
+    At an optimum M Lambda = 0 and M is non-negative on the null space of Lambda', M the derivative
+    of the criterion with respect to P = Lambda Lambda'.
+    """
+    marginal = spec.marginal
+    outward = 0.0
+    smallest: dict[str, float] = {}
+    for block, Lambda, M in zip(spec.blocks, marginal.factors(best.x), at.M, strict=True):
+        smallest[block.group] = np.inf
+        for columns in free_parts(block):
+            here = np.ix_(columns, columns)
+            u, s, _ = np.linalg.svd(Lambda[here])
+            smallest[block.group] = min(smallest[block.group], float(s.min()))
+            null = u[:, s < 1e-6 * max(1.0, float(s[0]))]
+            if null.shape[1]:
+                # Columns are scaled, so that Z'Z has about n on its diagonal.
+                inside = null.T @ M[here] @ null / spec.design.n
+                outward = max(outward, -float(np.linalg.eigvalsh(inside).min()))
+    singular = [group for group, size in smallest.items() if size < 1e-6]
+    curvature = np.linalg.eigvalsh(best.hessian)
+    flat = float(curvature.min() / max(float(curvature.max()), 1.0))
+    spread = max(starts) - min(starts)
+    agreeing = sum(value - min(starts) < 1e-5 for value in starts)
+    return (
+        graded(
+            "gradient",
+            best.decrease,
+            fail=NEAR,
+            message=_stationarity(spec, best),
+        ),
+        graded(
+            "boundary",
+            outward,
+            fail=1e-8,
+            message="on the boundary, no variance can be added that lowers the criterion",
+        ),
+        graded(
+            "starts",
+            spread,
+            warn=1e-4,
+            message=f"spread over {len(starts)} starts ({agreeing} reached the best)",
+        ),
+        graded(
+            "identified",
+            flat,
+            warn=FLAT,
+            below=True,
+            message="curvature of the criterion in its flattest direction, over the steepest"
+            if flat >= FLAT
+            else "the criterion is flat in some direction of the variances: the data cannot tell "
+            "them apart (the same partition twice, or a group that is also in the fixed part), "
+            "and their estimates and standard errors are arbitrary",
+        ),
+        Check(
+            "singular",
+            "warn" if singular else "pass",
+            min(smallest.values()),
+            1e-6,
+            (
+                f"some combination of the effects of {' and '.join(singular)} does not vary at "
+                "all in the best fit: a simpler random part says the same"
+            )
+            if singular
+            else f"the covariances of the effects of {' and '.join(smallest)} have full rank",
+        ),
+    )
+
+
+def _stationarity(spec: ModelSpec, best: Found) -> str:
+    """What the gradient and the curvature say, with the reason where this is no minimum."""
+    if best.decrease <= NEAR:
+        return "distance from the local minimum, by gradient and curvature"
+    size = float(np.abs(best.gradient).max())
+    where = "the theta given" if spec.reml.theta is not None else "where the search ended"
+    if np.isinf(best.decrease):
+        return (
+            f"no minimum at {where}: M Lambda is not 0 (largest gradient {size:.3g}) and the "
+            "criterion falls along a direction of negative curvature"
+        )
+    return (
+        f"no minimum at {where}: the criterion can still fall by {best.decrease:.3g} "
+        f"(largest gradient {size:.3g})"
+    )
+
+
+def free_parts(block: RandomBlock) -> list[list[int]]:
+    """Columns whose covariance is free: all of a correlated term, else each effect by itself."""
+    parts: list[list[int]] = []
+    for term in block.terms:
+        columns = list(range(block.q))[term.columns]
+        parts += [columns] if term.correlated else [[column] for column in columns]
+    return parts

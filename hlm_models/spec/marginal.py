@@ -1,0 +1,337 @@
+"""The model with its random effects integrated out, as a function of theta.
+
+theta holds the free parameters of the relative factors Lambda, Psi = sigma^2 Lambda Lambda', of
+the *scaled* columns z = scaled @ R, so that Lambda_raw = R^-1 Lambda up to a rotation from the
+right. It is free of sign. phi = (theta, log sigma).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from hlm_models.algebra.coupling import Coupled
+from hlm_models.algebra.criterion import Profiled, full_deviance, profiled
+from hlm_models.algebra.crossed import Sweep, sweep
+from hlm_models.algebra.gram import Gram, Scaling, response_products
+from hlm_models.algebra.kernel import OneFactor, one_factor
+from hlm_models.design.build import Design
+from hlm_models.errors import InputErrors
+from hlm_models.parts.covariances import Structure
+from hlm_models.types import FloatArray, IntArray, frozen
+
+__all__ = ["Entries", "Marginal", "SecondOrder", "lower_factor"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Where a block's theta stands in its Lambda: Lambda[rows, columns] = weight * theta[index]."""
+
+    rows: IntArray
+    columns: IntArray
+    index: IntArray
+    weight: FloatArray
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class SecondOrder:
+    """Curvature at phi, and what the covariance of beta does there.
+
+    curvature : (m, m) second derivatives of the deviance (beta profiled out) in (theta, log sigma)
+    vcov_slopes : (m, p, p) derivatives of Var(beta), raw columns
+    """
+
+    curvature: FloatArray
+    vcov_slopes: FloatArray
+
+    @property
+    def profile_curvature(self) -> FloatArray:
+        """Second derivatives in theta with sigma profiled out too (m - 1, m - 1)."""
+        H = self.curvature
+        return np.asarray(H[:-1, :-1] - np.outer(H[:-1, -1], H[-1, :-1]) / H[-1, -1])
+
+    @property
+    def vcov(self) -> FloatArray:
+        """Asymptotic covariance (m, m) of the estimates of phi, from the observed information.
+
+        Inverted on the directions that the data inform; flat or negative ones count as known.
+        """
+        values, axes = np.linalg.eigh(self.curvature / 2)
+        keep = values > 1e-9 * float(values.max())
+        return np.asarray((axes[:, keep] / values[keep]) @ axes[:, keep].T)
+
+
+@dataclass(frozen=True)
+class Marginal:
+    """Criterion, estimates and derivatives of one design at any theta.
+
+    The pass over the rows is made once, when it is first needed; nothing after it depends on n.
+    """
+
+    design: Design
+    structures: tuple[tuple[Structure, ...], ...]
+    kept: "tuple[tuple[Scaling, ...], Gram | Coupled] | None" = None
+    """Scalings and cross-products, where they are known before."""
+
+    def with_response(self, y: FloatArray) -> Self:
+        """The same model of another response y (n,): only cross-products with y are made anew."""
+        design, scales = replace(self.design, y=frozen(y)), self.scales
+        products = response_products(
+            tuple(block.z for block in design.blocks),
+            tuple(block.level for block in design.blocks),
+            tuple(block.J for block in design.blocks),
+            design.X,
+            design.y_net,
+            z_scaling=scales,
+            x_scaling=design.x_scaling,
+            y_fit=design.y_fit,
+            root_weights=design.root_weights,
+        )
+        return replace(self, design=design, kept=(scales, self.products.with_response(*products)))
+
+    @cached_property
+    def scales(self) -> tuple[Scaling, ...]:
+        """Scaling of the columns of every block."""
+        if self.kept is not None:
+            return self.kept[0]
+        return self.design.z_scalings
+
+    @cached_property
+    def products(self) -> Gram | Coupled:
+        """Cross-products of the scaled columns."""
+        if self.kept is not None:
+            return self.kept[1]
+        [first, *others] = self.design.blocks
+        return self.design.coupled() if others else self.design.gram(first)
+
+    @property
+    def sample(self) -> Self | None:
+        """The same model of a sample of the levels, where there are very many."""
+        products = self.products
+        if not isinstance(products, Gram) or products.sample is None:
+            return None
+        return replace(self, kept=(self.scales, products.sample))
+
+    @cached_property
+    def entries(self) -> tuple[Entries, ...]:
+        found = []
+        for block, structures, scale in zip(
+            self.design.blocks, self.structures, self.scales, strict=True
+        ):
+            rows, columns, index, weight, size = [], [], [], [], 0
+            for term, structure in zip(block.terms, structures, strict=True):
+                if structure == "unstructured":
+                    column, row = np.triu_indices(term.q)
+                else:
+                    column = row = np.arange(term.q)
+                rows.append(row + term.columns.start)
+                columns.append(column + term.columns.start)
+                if structure == "shared":
+                    # One sd in raw columns is an sd proportional to the unit in scaled ones.
+                    units = np.diag(scale.R)[term.columns]
+                    index.append(np.full(term.q, size))
+                    weight.append(units / np.sqrt(np.mean(units**2)))
+                    size += 1
+                else:
+                    index.append(size + np.arange(len(row)))
+                    weight.append(np.ones(len(row)))
+                    size += len(row)
+            found.append(
+                Entries(
+                    np.concatenate(rows),
+                    np.concatenate(columns),
+                    np.concatenate(index),
+                    np.concatenate(weight),
+                    size,
+                )
+            )
+        return tuple(found)
+
+    @property
+    def size(self) -> int:
+        """Length of theta."""
+        return sum(entries.size for entries in self.entries)
+
+    def offset(self, *, reml: bool) -> float:
+        """What the criterion in raw columns has beyond the one in scaled columns."""
+        R = self.design.x_scaling.R
+        change = 2 * float(np.sum(np.log(np.abs(np.diag(R))))) if reml else 0.0
+        return change - self.design.log_weights
+
+    def factors(self, theta: FloatArray) -> tuple[FloatArray, ...]:
+        """Lambda of every block, in scaled columns."""
+        found, at = [], 0
+        for block, entries in zip(self.design.blocks, self.entries, strict=True):
+            Lambda = np.zeros((block.q, block.q))
+            here = theta[at : at + entries.size]
+            Lambda[entries.rows, entries.columns] = entries.weight * here[entries.index]
+            at += entries.size
+            found.append(Lambda)
+        return tuple(found)
+
+    def theta(self, factors: Sequence[FloatArray]) -> FloatArray:
+        """The theta that gives these Lambdas (the nearest one, where a variance is shared)."""
+        return self._collect(factors, average=True)
+
+    def gradient(self, theta: FloatArray, M: Sequence[FloatArray]) -> FloatArray:
+        """df/dtheta of f with derivative M = df/dP of every block, P = Lambda Lambda'."""
+        factors = self.factors(theta)
+        return self._collect([2 * m @ one for m, one in zip(M, factors, strict=True)])
+
+    def _collect(self, matrices: Sequence[FloatArray], *, average: bool = False) -> FloatArray:
+        found = []
+        for matrix, entries in zip(matrices, self.entries, strict=True):
+            values = entries.weight * matrix[entries.rows, entries.columns]
+            total = np.bincount(entries.index, values, entries.size)
+            if average:
+                total /= np.bincount(entries.index, entries.weight**2, entries.size)
+            found.append(total)
+        return np.concatenate(found)
+
+    def start(self, size: float) -> FloatArray:
+        """Theta of Lambda = size * I in scaled columns."""
+        return self.theta([size * np.eye(block.q) for block in self.design.blocks])
+
+    def scaled_theta(self, raw: Sequence[float] | FloatArray, *, key: str = "theta") -> FloatArray:
+        """A theta of raw columns, as fits report it, as that of scaled columns.
+
+        Raises
+        ------
+        InputErrors
+            it has another length than this model's theta; names `key`.
+        """
+        if len(raw) != self.size:
+            names = ", ".join(term.text for block in self.design.blocks for term in block.terms)
+            raise InputErrors.one(
+                f"this model's theta has {self.size} numbers (lower triangles by columns of "
+                f"{names}), and {len(raw)} are given",
+                key=key,
+            )
+        found, at = [], 0
+        for block, entries, scale in zip(
+            self.design.blocks, self.entries, self.scales, strict=True
+        ):
+            Lambda = np.zeros((block.q, block.q))
+            here = np.array(raw[at : at + entries.size], dtype=np.float64)
+            Lambda[entries.rows, entries.columns] = here[entries.index]
+            at += entries.size
+            found.append(lower_factor(scale.R @ Lambda))
+        return self.theta(found)
+
+    def raw_theta(self, theta: FloatArray) -> FloatArray:
+        """Theta of raw columns, with theta_ii >= 0."""
+        found = []
+        for index, entries in enumerate(self.entries):
+            Lambda = self.raw_factor(index, theta)
+            first = np.searchsorted(entries.index, np.arange(entries.size))
+            found.append(Lambda[entries.rows[first], entries.columns[first]])
+        return np.concatenate(found)
+
+    def raw_factor(self, index: int, theta: FloatArray) -> FloatArray:
+        """Lambda of one block in raw columns: lower triangular, diagonal >= 0."""
+        return lower_factor(np.linalg.solve(self.scales[index].R, self.factors(theta)[index]))
+
+    def sweep(self, theta: FloatArray) -> OneFactor | Sweep:
+        """One pass of the kernel."""
+        factors = self.factors(theta)
+        if isinstance(self.products, Gram):
+            return one_factor(factors[0], self.products)
+        return sweep(factors, self.products)
+
+    def at(self, theta: FloatArray, *, reml: bool) -> Profiled:
+        """Criterion in scaled columns, its derivatives, and beta and sigma at their best."""
+        return profiled(self.sweep(theta), self.products.n, reml=reml)
+
+    def objective(self, theta: FloatArray, *, reml: bool) -> tuple[float, FloatArray]:
+        """Criterion in scaled columns and gradient; infinite where it cannot be computed."""
+        try:
+            at = self.at(theta, reml=reml)
+        except np.linalg.LinAlgError:
+            return np.inf, np.full(len(theta), np.nan)
+        return at.value, self.gradient(theta, at.M)
+
+    def full(self, phi: FloatArray, *, reml: bool) -> tuple[float, FloatArray]:
+        """Deviance in scaled columns at phi = (theta, log sigma), beta profiled out; gradient."""
+        theta, sigma = phi[:-1], float(np.exp(phi[-1]))
+        value, M, slope = full_deviance(self.sweep(theta), self.design.n, sigma, reml=reml)
+        return value, np.append(self.gradient(theta, M), slope)
+
+    def beta(self, at: Profiled) -> FloatArray:
+        """Coefficients (p,) of the raw columns."""
+        return np.linalg.solve(self.design.x_scaling.R, at.beta + self.design.y_fit)
+
+    def vcov(self, sigma: float, factor: FloatArray) -> FloatArray:
+        """Var(beta) (p, p) of the raw columns, from sigma and the factor of S_xx."""
+        half = np.linalg.solve(factor, np.linalg.inv(self.design.x_scaling.R).T) * sigma
+        return np.asarray(half.T @ half)
+
+    def prediction_variance(
+        self,
+        theta: FloatArray,
+        sigma: float,
+        x: FloatArray,
+        z: tuple[FloatArray, ...],
+        level: tuple[IntArray, ...],
+    ) -> tuple[FloatArray, FloatArray]:
+        """Variance of x'(beta^ - beta) + z'(b^ - b), all columns raw, theta taken as known.
+
+        As a sum of two (m,): what comes of not knowing beta, which b^ follows, and what is left
+        of b where beta is known. `z` and `level` have one entry a block: (m, q) and (m,), where a
+        level of -1 adds nothing.
+
+        Source: Henderson (1975), doi:10.2307/2529430: the inverse of the mixed model equations.
+        """
+        found = self.sweep(theta)
+        p = self.design.p
+        factor = np.linalg.cholesky(found.S[:p, :p])
+        # Scaling.apply would centre on the data; a row of z enters linearly, so only R matters.
+        scaled = tuple(
+            np.linalg.solve(scale.R.T, part.T).T for scale, part in zip(self.scales, z, strict=True)
+        )
+        direct = np.linalg.solve(self.design.x_scaling.R.T, x.T).T
+        for gain, part, at in zip(found.gains(), scaled, level, strict=True):
+            seen = np.einsum("ma,mac->mc", part, gain[at, :, :p])
+            direct = direct - np.where((at >= 0)[:, None], seen, 0.0)
+        half = np.linalg.solve(factor, direct.T)
+        return sigma**2 * np.sum(half**2, axis=0), sigma**2 * found.quadratic(scaled, level)
+
+    def second_order(self, theta: FloatArray, at: Profiled, *, reml: bool) -> SecondOrder:
+        """Central differences in theta of exact derivatives; what sigma does is in closed form.
+
+        `at` is the criterion at `theta`; sigma is the one there.
+        """
+        sigma = at.sigma
+        m, p = len(theta) + 1, self.design.p
+        H, slopes = np.empty((m, m)), np.empty((m, p, p))
+        for i in range(m - 1):
+            h = 1e-5 * max(1.0, abs(theta[i]))
+            ends = []
+            for step in (h, -h):
+                there = theta.copy()
+                there[i] += step
+                found = self.sweep(there)
+                _, M, slope = full_deviance(found, self.design.n, sigma, reml=reml)
+                vcov = sigma**2 * np.linalg.inv(found.S[:p, :p])
+                ends.append((np.append(self.gradient(there, M), slope), vcov, there[i]))
+            (up, v_up, x_up), (down, v_down, x_down) = ends
+            H[i] = (up - down) / (x_up - x_down)
+            slopes[i] = (v_up - v_down) / (x_up - x_down)
+        H[-1, :-1] = H[:-1, -1]
+        H[-1, -1] = 4 * at.r2 / sigma**2
+        # Differences of raw columns would lose the digits that their means have in common.
+        back = np.linalg.inv(self.design.x_scaling.R)
+        slopes[:-1] = back @ slopes[:-1] @ back.T
+        slopes[-1] = 2 * self.vcov(sigma, at.factor)
+        return SecondOrder((H + H.T) / 2, slopes)
+
+
+def lower_factor(root: FloatArray) -> FloatArray:
+    """Lower triangular L with L L' = root root' and diagonal >= 0, also where it is singular."""
+    L: FloatArray = np.linalg.qr(root.T, mode="r").T
+    size = np.abs(L).max(initial=0.0)
+    L = np.where(np.abs(L) < 1e-15 * size, 0.0, L)
+    sign = np.where(np.diag(L) < 0, -1.0, 1.0)
+    return np.asarray(L * sign)
