@@ -1,6 +1,5 @@
 """Names, files, mappings and frames to models, and models to fits."""
 
-import hashlib
 import json
 import os
 import time
@@ -140,6 +139,9 @@ def _resolve(
         frame = transform(data, config.data)
     response, *others = names_in(formula.response)
     factors = tuple(dict.fromkeys(name for term in formula.random for name in term.factors))
+    if formula.offset and config.offset:
+        raise InputErrors.one("the formula has an offset too; leave one of them out", key="offset")
+    numbers = {formula.offset: "formula", config.offset: "offset", config.weights: "weights"}
     table = make_table(
         frame,
         columns=[*formula.predictors, *others],
@@ -147,6 +149,7 @@ def _resolve(
         response=response,
         missing=config.data.missing,
         source=_source(config),
+        numbers={name: key for name, key in numbers.items() if name},
     )
     del frame, data
     read = time.perf_counter()
@@ -157,6 +160,9 @@ def _resolve(
         table,
         macro={group: macro_columns(table, group) for group in factors},
         allow_macro_in_z=config.allow_macro_in_z,
+        weights=config.weights,
+        contrasts=config.contrasts,
+        offset=config.offset,
     )
     priors = resolve_priors(config.priors, design)
     chosen = config.fit.parameterization
@@ -165,9 +171,8 @@ def _resolve(
     )
     used = config.model_dump(by_alias=True, mode="json")
     identity = {key: used[key] for key in ("formula", "priors", "family", "residual")}
-    digest = hashlib.sha256(
-        (json.dumps(identity, sort_keys=True) + table.digest).encode()
-    ).hexdigest()
+    # Left out where not given: fits saved by versions without these keys stay readable.
+    identity |= {key: used[key] for key in ("weights", "offset", "contrasts") if used[key]}
     return ModelSpec(
         name=config.name,
         about=config.about,
@@ -180,7 +185,7 @@ def _resolve(
         fit=config.fit,
         reml=config.reml,
         config=used,
-        digest=digest,
+        identity=json.dumps(identity, sort_keys=True),
         notes=(*table.notes, *design.confounded),
         seconds={"read": read - started, "build": time.perf_counter() - read},
     )

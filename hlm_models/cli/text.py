@@ -4,6 +4,7 @@ import math
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def show(
         for group, columns in spec.design.macro.items()
         if columns
     ]
+    factors = [f"{one.name}: {one.text()}" for one in description.factors]
     pieces = [
         _wrapped(
             f"{description.name}: {description.about}" if description.about else description.name
@@ -74,6 +76,7 @@ def show(
         f"Formula\n    {description.formula}",
         description.text(),
         "Data\n" + _indented([f"{spec.design.table.source}: {sizes}", *macro, *description.notes]),
+        *([f"Factors\n{_indented(factors)}"] if factors else []),
         "Random terms\n" + _indented(_random_terms(spec)),
         "Priors\n" + textwrap.indent(table(["parameter", "prior"], priors), "    "),
         "Engines\n" + _indented(fitting),
@@ -105,6 +108,7 @@ def show_document(
         ],
         "priors": {row.parameter: row.prior for row in description.priors},
         "sizes": dict(description.sizes),
+        "factors": [asdict(factor) for factor in description.factors],
         "terms": [term.text for block in spec.blocks for term in block.terms],
         "macro": {group: list(columns) for group, columns in spec.design.macro.items()},
         "engines": {
@@ -123,7 +127,7 @@ def fit(found: "Fit") -> str:
     spec = found.spec
     groups = ", ".join(f"{block.J:,} {block.group}" for block in spec.blocks)
     head = f"{spec.name} by {found.engine}: {spec.design.n:,} rows, {groups}\n"
-    head += spec.design.formula.text
+    head += "\n".join([spec.design.formula.text, *_beside_formula(spec)])
     frame = summary(found)
     rows = [
         [str(name), *(_cell(column, value) for column, value in zip(frame, row, strict=True))]
@@ -139,6 +143,16 @@ def fit(found: "Fit") -> str:
     else:
         body += f"\n\n{found.sampler}, {found.parameterization}, {found.divergences} divergences"
     return f"{head}\n\n{body}\n\n{checks(found.checks)}\n"
+
+
+def _beside_formula(spec: "ModelSpec") -> list[str]:
+    """What the formula does not say: weights, offset, and the coding of factors."""
+    design = spec.design
+    named = {"weights": design.weights_column, "offset": design.offset_column}
+    return [
+        *(f"{role}: {column}" for role, column in named.items() if column),
+        *(f"{factor.name}: {factor.text()}" for factor in design.factors),
+    ]
 
 
 def _cell(column: object, value: float) -> str:

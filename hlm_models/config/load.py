@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hlm_models.config.located import KeyPath, Located, dotted, parse_value, read_yaml
-from hlm_models.config.settings import SCHEMA_VERSION, ModelConfig
+from hlm_models.config.settings import SCHEMA_VERSION, ContrastSettings, ModelConfig
 from hlm_models.errors import InputErrors, Problem, nearest
 from hlm_models.parts.covariances import COVARIANCES
 from hlm_models.parts.priors import PRIORS
@@ -308,7 +308,12 @@ def _owners(model: type[BaseModel], name: str) -> Iterator[tuple[str, type[BaseM
                 yield from _owners(inner, key)
 
 
-_OWNERS: dict[str, type[BaseModel]] = {**dict(_owners(ModelConfig, "")), **PRIORS, **COVARIANCES}
+_OWNERS: dict[str, type[BaseModel]] = {
+    **dict(_owners(ModelConfig, "")),
+    **dict(_owners(ContrastSettings, "contrasts")),
+    **PRIORS,
+    **COVARIANCES,
+}
 
 _KINDS = {
     "a coefficient": [kind for kind, part in PRIORS.items() if "location" in part.places],

@@ -39,5 +39,5 @@ class _Generator(GenerateJsonSchema):
         document = super().generate(schema, mode)
         for part in document["$defs"].values():
             if "kind" in part["properties"]:
-                part["required"] = ["kind", *part.get("required", [])]
+                part["required"] = list(dict.fromkeys(["kind", *part.get("required", [])]))
         return document

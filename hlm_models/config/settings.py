@@ -20,6 +20,8 @@ from hlm_models.parts.priors.normal import Normal
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Contrast",
+    "ContrastSettings",
     "DataSettings",
     "FileSource",
     "FitSettings",
@@ -29,6 +31,9 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+
+Contrast = Literal["treatment", "sum"]
+"""How a factor becomes columns."""
 
 
 class Settings(BaseModel):
@@ -55,6 +60,15 @@ class DataSettings(Settings):
     )
     missing: Literal["error", "drop"] = Field(
         default="error", description="What to do with rows that miss a value the model uses."
+    )
+
+
+class ContrastSettings(Settings):
+    """How one factor is coded, and its level without a column."""
+
+    kind: Contrast = Field(description="Indicators of levels, or deviations from their mean.")
+    reference: str | None = Field(
+        default=None, description="By default the first level for treatment, the last for sum."
     )
 
 
@@ -122,6 +136,17 @@ class ModelConfig(Settings):
     about: str = Field(default="", description="What the model is and which question it answers.")
     data: DataSettings
     formula: str = Field(min_length=1, description="As lme4, brms and Bambi write it.")
+    weights: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Column of known precisions: row i has residual variance sigma^2 / weight.",
+    )
+    offset: str | None = Field(
+        default=None, min_length=1, description="Column added to the linear predictor as it is."
+    )
+    contrasts: dict[str, Contrast | ContrastSettings] = Field(
+        default_factory=dict, description="Coding of factors: treatment unless said, or sum."
+    )
     macro: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="Columns that must be constant within a group."
     )

@@ -15,12 +15,15 @@ from hlm_models.types import BoolArray
 
 __all__ = ["check_macro", "macro_columns"]
 
+ROWS = 65_536
+"""Rows looked at together."""
+
 
 def macro_columns(table: Table, group: str) -> frozenset[str]:
     """Columns, but for the group itself, that are constant within every level of `group`."""
     first = _first_rows(_parts(table, group))
     return frozenset(
-        name for name in table.columns if name != group and not _varies(table, name, first).any()
+        name for name in table.columns if name != group and not _varies_at_all(table, name, first)
     )
 
 
@@ -78,6 +81,16 @@ def _first_rows(parts: list[LabelColumn]) -> NDArray[np.intp]:
     first[levels[::-1]] = np.arange(len(levels) - 1, -1, -1)
     rows: NDArray[np.intp] = first[levels]
     return rows
+
+
+def _varies_at_all(table: Table, name: str, first: NDArray[np.intp]) -> bool:
+    """Whether the column varies within a level; most that do, do so in the first rows."""
+    column = table.columns[name]
+    values = column.values if isinstance(column, NumberColumn) else column.codes
+    return any(
+        bool((values[lo : lo + ROWS] != values[first[lo : lo + ROWS]]).any())
+        for lo in range(0, len(first), ROWS)
+    )
 
 
 def _varies(table: Table, name: str, first: NDArray[np.intp]) -> BoolArray:

@@ -4,6 +4,8 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -53,18 +55,22 @@ class LabelColumn:
 Column = NumberColumn | LabelColumn
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Table:
     """The columns that a model uses, without missing values.
 
-    `digest` is a hash of their names and values; `notes` says what was done to the rows.
+    `notes` says what was done to the rows.
     """
 
     columns: Mapping[str, Column]
     n: int
     source: str
     notes: tuple[str, ...]
-    digest: str
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the columns' names and values."""
+        return _digest(self.columns)
 
     def number(self, name: str) -> FloatArray:
         column = self._column(name)
@@ -107,6 +113,7 @@ def make_table(
     response: str,
     missing: Literal["error", "drop"],
     source: str,
+    numbers: Mapping[str, str] = MappingProxyType({}),
 ) -> Table:
     """Columns that a model uses, checked and made read-only.
 
@@ -121,6 +128,8 @@ def make_table(
     response : always a number
     missing : drop the rows that miss a value in a column used, or raise
     source : what `frame` was read from, for readers
+    numbers : further columns that are always numbers, with the key that names each; those of the
+        key `weights` are above zero
 
     Raises
     ------
@@ -128,18 +137,18 @@ def make_table(
         All that is wrong with these columns: not there, of the wrong sort, missing or infinite
         values, a response without variation, a group whose variance cannot be estimated.
     """
-    used = list(dict.fromkeys([response, *columns, *groups]))
+    used = list(dict.fromkeys([response, *columns, *groups, *numbers]))
     faults: dict[str, Problem] = {}
     for name in used:
         fault = _fault(
             frame,
             name,
-            predictor=name in columns and name != response,
+            predictor=(name in columns and name != response) or name in numbers,
             group=name in groups,
-            response=name == response,
+            number="response" if name == response else "column" if name in numbers else "",
         )
         if fault:
-            faults[name] = Problem(fault, key="formula")
+            faults[name] = Problem(fault, key=numbers.get(name, "formula"))
     sound = [name for name in used if name not in faults]
     gaps = {name: gap for name in sound if (gap := frame[name].isna()).any()}
     notes: tuple[str, ...] = ()
@@ -161,12 +170,17 @@ def make_table(
         problems.append(Problem("; ".join(["no row is left", *notes]), key="data"))
         raise InputErrors(problems)
     table: dict[str, Column] = {
-        name: _label_column(frame[name], group=name in groups)
+        name: label_column(frame[name], group=name in groups)
         if name in groups or _sort(frame[name]) != "number"
         else _number_column(frame[name], budget=8 * len(frame) * len(sound))
         for name in sound
     }
     problems += _variation_problems(table, groups=groups, response=response)
+    problems += [
+        problem
+        for name, key in numbers.items()
+        if key == "weights" and (problem := _weight_problem(frame, table.get(name)))
+    ]
     if problems:
         raise InputErrors(problems)
     notes += tuple(
@@ -177,13 +191,16 @@ def make_table(
         and _sort(frame[name]) == "text"
         and pd.to_numeric(pd.Series(column.labels), errors="coerce").notna().all()
     )
-    return Table(table, n=len(frame), source=source, notes=notes, digest=_digest(table))
+    return Table(table, n=len(frame), source=source, notes=notes)
 
 
 def _fault(
-    frame: pd.DataFrame, name: str, *, predictor: bool, group: bool, response: bool
+    frame: pd.DataFrame, name: str, *, predictor: bool, group: bool, number: str
 ) -> str | None:
-    """Say what bars the column from its use, missing values apart."""
+    """Say what bars the column from its use, missing values apart.
+
+    `number` is what the user must choose another of where it holds no numbers.
+    """
     if name not in frame:
         return f"there is no column {name!r}{nearest(name, frame.columns)}"
     series = frame[name]
@@ -193,9 +210,9 @@ def _fault(
             f"{name} holds {pd.api.types.infer_dtype(series, skipna=True)} values, neither numbers "
             f"nor text; derive what is meant, as year({name}) or CAST({name} AS VARCHAR) do"
         )
-    if response and sort != "number" and series.notna().any():
-        return _text_fault(series)
-    if (predictor or response) and group and sort == "number":
+    if number and sort != "number" and series.notna().any():
+        return _text_fault(series, number)
+    if (predictor or number) and group and sort == "number":
         return (
             f"{name} is used both as a number and as a group; derive one of them, as "
             f'{name}_group: "CAST({name} AS VARCHAR)" does'
@@ -230,7 +247,7 @@ def _infinite_fault(series: pd.Series) -> str | None:
     )
 
 
-def _text_fault(series: pd.Series) -> str:
+def _text_fault(series: pd.Series, number: str) -> str:
     text = series.astype("str")
     other = pd.to_numeric(text, errors="coerce").isna() & series.notna()
     if not other.any():
@@ -240,7 +257,7 @@ def _text_fault(series: pd.Series) -> str:
         )
     return (
         f"{series.name} must hold numbers, but row {_first_row(other)} holds "
-        f"{text.iloc[int(other.argmax())]!r}; derive a number from it, or choose another response"
+        f"{text.iloc[int(other.argmax())]!r}; derive a number from it, or choose another {number}"
     )
 
 
@@ -275,6 +292,18 @@ def _variation_problems(
     return problems
 
 
+def _weight_problem(frame: pd.DataFrame, column: Column | None) -> Problem | None:
+    if not isinstance(column, NumberColumn) or (column.values > 0).all():
+        return None
+    bad, name = pd.Series(column.values <= 0, index=frame.index), column.name
+    return Problem(
+        f"{name} is {column.values[int(bad.argmax())]:g} in row {_first_row(bad)}, and in "
+        f"{bad.sum()} of {len(frame)} rows not above 0 as a weight must be; leave these rows out "
+        f"with `where: {name} > 0`, or derive other weights",
+        key="weights",
+    )
+
+
 def _sort(series: pd.Series) -> Literal["number", "text", "category", "other"]:
     dtype = series.dtype
     if isinstance(dtype, pd.CategoricalDtype):
@@ -304,7 +333,7 @@ def _number_column(series: pd.Series, *, budget: int) -> NumberColumn:
     return NumberColumn(frozen(values), name=str(series.name), owner=series if shared else None)
 
 
-def _label_column(series: pd.Series, *, group: bool) -> LabelColumn:
+def label_column(series: pd.Series, *, group: bool) -> LabelColumn:
     sort = _sort(series)
     if sort == "category":
         codes, levels = series.cat.codes.to_numpy(), series.cat.categories
@@ -315,7 +344,8 @@ def _label_column(series: pd.Series, *, group: bool) -> LabelColumn:
         if sort == "number" or not group:
             order = np.argsort(levels)  # of levels, not rows, as factorize(sort=True) needs
             codes, levels = np.argsort(order).astype(np.int32)[codes], levels[order]
-    labels = tuple(_printed(level) for level in levels.tolist())
+    whole = pd.api.types.is_integer_dtype(levels)
+    labels = tuple(map(str if whole else _printed, levels.tolist()))
     kept = sort == "category"
     return LabelColumn(frozen(codes.astype(np.int32, copy=False)), labels, kept=kept)
 

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 
-from hlm_models.algebra.crossed import Coupled, coupled
+from hlm_models.algebra.coupling import Coupled, coupled
 from hlm_models.algebra.gram import (
+    CHUNK,
     Gram,
     Scaling,
     cross_products,
@@ -16,9 +18,11 @@ from hlm_models.algebra.gram import (
     scaling,
     triangle,
 )
+from hlm_models.config.settings import Contrast, ContrastSettings
 from hlm_models.data.table import LabelColumn, Table
 from hlm_models.design.columns import Encoding, encode
-from hlm_models.design.formula import Formula, RandomTerm, joined, merged
+from hlm_models.design.contrasts import Factor, find_factors
+from hlm_models.design.formula import Formula, RandomTerm, joined, merged, names_in
 from hlm_models.errors import InputErrors, Problem
 from hlm_models.types import FloatArray, IntArray, frozen
 
@@ -83,6 +87,9 @@ class Design:
     """The data of one model as arrays, with what it takes to build the same columns again.
 
     `x_scaling` makes the columns of X orthogonal inside the computations; the model is the same.
+    `weights` (n,) are precisions, residual variance sigma^2 / w_i; `offset` (n,) is added to the
+    linear predictor; both with the columns that they are. `y` stays as it was read. `factors` says
+    how columns of labels are coded.
     """
 
     formula: Formula
@@ -95,6 +102,11 @@ class Design:
     confounded: tuple[str, ...]
     encoding: Encoding
     x_scaling: Scaling
+    weights: FloatArray | None
+    offset: FloatArray | None
+    weights_column: str | None
+    offset_column: str | None
+    factors: tuple[Factor, ...]
 
     @property
     def n(self) -> int:
@@ -105,12 +117,44 @@ class Design:
         return len(self.coef)
 
     @cached_property
+    def log_weights(self) -> float:
+        """Sum of log w: what the weights take off a criterion; 0 without weights."""
+        return 0.0 if self.weights is None else float(np.sum(np.log(self.weights)))
+
+    @cached_property
+    def root_weights(self) -> FloatArray | None:
+        """Square roots of the weights (n,): what rows are multiplied by in all cross-products."""
+        return None if self.weights is None else frozen(np.sqrt(self.weights))
+
+    @cached_property
+    def y_net(self) -> FloatArray:
+        """Response less the offset (n,)."""
+        return self.y if self.offset is None else frozen(self.y - self.offset)
+
+    @property
+    def y_square(self) -> float:
+        """Sum of w y^2: what a sum of squares is large or small beside."""
+        rows = self.y if self.root_weights is None else self.y * self.root_weights
+        return float(np.square(rows).sum())
+
+    @cached_property
     def y_fit(self) -> FloatArray:
-        """Coefficients (p,) of y on the scaled X, taken off y before cross-products."""
-        return frozen(least_squares(self.X, self.y, self.x_scaling))
+        """Coefficients (p,) of y_net on the scaled X, taken off it before cross-products."""
+        return frozen(
+            least_squares(self.X, self.y_net, self.x_scaling, root_weights=self.root_weights)
+        )
+
+    @cached_property
+    def z_scalings(self) -> tuple[Scaling, ...]:
+        """Scaling of every block's z."""
+        return tuple(self.z_scaling(block) for block in self.blocks)
 
     def z_scaling(self, block: RandomBlock) -> Scaling:
-        """Scaling of a block's z: centred only within a correlated term that has an intercept."""
+        """Scaling of a block's z: centred only within a correlated term that has an intercept.
+
+        With weights the unit is larger by the root of their mean, so that weights of another size
+        leave the scaled and weighted z as it is.
+        """
         shift, unit = np.zeros(block.q), np.ones(block.q)
         R = np.zeros((block.q, block.q))
         for term in block.terms:
@@ -119,6 +163,9 @@ class Design:
             part = scaling(block.z[:, term.columns], constant=constant)
             shift[term.columns], unit[term.columns] = part.shift, part.unit
             R[term.columns, term.columns] = part.R
+        if self.weights is not None:
+            size = float(np.sqrt(self.weights.mean()))
+            unit, R = unit * size, R * size
         return Scaling(frozen(shift), frozen(unit), frozen(R))
 
     def coupled(self) -> Coupled:
@@ -128,10 +175,11 @@ class Design:
             tuple(block.level for block in self.blocks),
             tuple(block.J for block in self.blocks),
             self.X,
-            self.y,
-            z_scaling=tuple(self.z_scaling(block) for block in self.blocks),
+            self.y_net,
+            z_scaling=self.z_scalings,
             x_scaling=self.x_scaling,
             y_fit=self.y_fit,
+            root_weights=self.root_weights,
         )
 
     def gram(self, block: RandomBlock) -> Gram:
@@ -141,10 +189,11 @@ class Design:
             block.level,
             block.J,
             self.X,
-            self.y,
-            z_scaling=self.z_scaling(block),
+            self.y_net,
+            z_scaling=self.z_scalings[[one is block for one in self.blocks].index(True)],
             x_scaling=self.x_scaling,
             y_fit=self.y_fit,
+            root_weights=self.root_weights,
         )
 
 
@@ -154,6 +203,9 @@ def build_design(
     *,
     macro: Mapping[str, frozenset[str]],
     allow_macro_in_z: bool = False,
+    weights: str | None = None,
+    contrasts: Mapping[str, Contrast | ContrastSettings] = MappingProxyType({}),
+    offset: str | None = None,
 ) -> Design:
     """Design of `formula` on `table`.
 
@@ -161,21 +213,36 @@ def build_design(
     ----------
     macro : for each group, the columns of the table that are constant within its levels
     allow_macro_in_z : let a predictor that is constant within a group vary by it all the same
+    weights : column of precisions, above 0
+    contrasts : coding of factors among the predictors
+    offset : column that is added to the linear predictor, where the formula names none
 
     Raises
     ------
     InputErrors
         all problems at once: a rank-deficient X with the columns named, a macro predictor in Z
-        with the repair, an effect that stands in two terms of one group.
+        with the repair, an effect that stands in two terms of one group, contrasts of what is no
+        factor, an offset that leaves nothing of the response.
     """
     _, response = encode(f"0 + {formula.response}", table)
     y = frozen(np.ascontiguousarray(response[:, 0]))
-    encoding, X = encode(formula.common, table)
+    factors = find_factors(formula.predictors, table, contrasts)
+    encoding, X = encode(formula.common, table, factors)
     problems: list[Problem] = []
+    offset_column = formula.offset or offset
+    added = None if offset_column is None else table.number(offset_column)
+    if added is not None and np.ptp(y - added) == 0:
+        problems.append(
+            Problem(
+                f"the response less {offset_column} is {y[0] - added[0]:g} in every row; nothing "
+                "varies: choose another offset",
+                key="formula" if formula.offset else "offset",
+            )
+        )
     confounded: list[str] = []
     blocks = []
     for terms in merged(formula.random).values():
-        block, found = _block(terms, table)
+        block, found = _block(terms, table, factors, {formula.common: (encoding, X)})
         problems += found
         if allow_macro_in_z:
             confounded += _confounded_notes(block)
@@ -197,6 +264,9 @@ def build_design(
     if problems:
         raise InputErrors(problems)
     used = set(encoding.columns)
+    given = None if weights is None else table.number(weights)
+    if given is not None:
+        R = triangle(X, scaled, root_weights=np.sqrt(given))
     return Design(
         formula=formula,
         table=table,
@@ -211,11 +281,37 @@ def build_design(
         confounded=tuple(confounded),
         encoding=encoding,
         x_scaling=orthogonal(R, len(X), scaled),
+        weights=given,
+        offset=added,
+        weights_column=weights,
+        offset_column=offset_column,
+        factors=_described(factors, [side for _, side in sides]),
     )
 
 
-def _block(terms: Sequence[RandomTerm], table: Table) -> tuple[RandomBlock, list[Problem]]:
-    """One group's block, its terms stacked in the order of the formula."""
+def _described(factors: Sequence[Factor], sides: Sequence[Encoding]) -> tuple[Factor, ...]:
+    """All factors as they are coded, numbers taken as labels by C(x) among them."""
+    names = [side.names for side in sides]
+    known = {factor.name for factor in factors}
+    numbers = {
+        written: Factor(written, "treatment", levels[0], levels)
+        for side in sides
+        for written, levels in side.categories
+        if not known & {written, *names_in(written)}
+    }
+    return tuple(factor.described(names) for factor in (*factors, *numbers.values()))
+
+
+def _block(
+    terms: Sequence[RandomTerm],
+    table: Table,
+    factors: tuple[Factor, ...],
+    known: Mapping[str, tuple[Encoding, FloatArray]],
+) -> tuple[RandomBlock, list[Problem]]:
+    """One group's block, its terms stacked in the order of the formula.
+
+    `known` are sides of the formula that have their columns already.
+    """
     level, labels = crossed_levels(table, terms[0].factors)
     group = terms[0].group
     problems: list[Problem] = []
@@ -223,7 +319,7 @@ def _block(terms: Sequence[RandomTerm], table: Table) -> tuple[RandomBlock, list
     stacked: list[Term] = []
     columns, encodings = [], []
     for term in terms:
-        encoding, z = encode(term.effects, table)
+        encoding, z = known.get(term.effects) or encode(term.effects, table, factors)
         for name in sorted(set(effects) & set(encoding.names)):
             problems.append(
                 Problem(
@@ -248,7 +344,7 @@ def _block(terms: Sequence[RandomTerm], table: Table) -> tuple[RandomBlock, list
                 key="formula",
             )
         )
-    z = columns[0] if len(columns) == 1 else np.asfortranarray(np.hstack(columns))
+    z = np.asfortranarray(np.hstack(columns)) if len(columns) > 1 else columns[0]
     block = RandomBlock(
         group=group,
         factors=terms[0].factors,
@@ -335,8 +431,13 @@ def _confounded_problems(block: RandomBlock, coef: Sequence[str]) -> list[Proble
 
 def _constant_within(column: FloatArray, level: IntArray, J: int) -> bool:
     first = np.empty(J)
-    first[level[::-1]] = column[::-1]
-    return bool(np.array_equal(column, first[level]))
+    for rows in (slice(0, CHUNK), slice(None)):
+        # The first rows most often show that it varies.
+        part, codes = column[rows], level[rows]
+        first[codes[::-1]] = part[::-1]
+        if not np.array_equal(part, first[codes]):
+            return False
+    return True
 
 
 def _rank_problems(R: FloatArray, n: int, names: Sequence[str]) -> list[Problem]:

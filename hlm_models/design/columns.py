@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from hlm_models.data.table import NumberColumn, Table
+from hlm_models.design.contrasts import Factor
 from hlm_models.design.formula import names_in
 from hlm_models.errors import InputErrors, Problem
 from hlm_models.types import FloatArray
 
-__all__ = ["Encoding", "encode"]
+__all__ = ["Encoding", "encode", "indicators"]
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,15 @@ class Encoding:
     """How one side of a formula becomes columns: terms, contrasts, knots, means.
 
     `state` is formulaic's recorded encoding; it is None where every term is a product of numeric
-    columns, which need none (`products` then lists the factors of each column).
+    columns, which need none (`products` then lists the factors of each column). `factors` says how
+    columns of labels are coded; one that is not among them by treatment.
     """
 
     side: str
     names: tuple[str, ...]
     products: tuple[tuple[str, ...], ...] | None
     state: Any
+    factors: tuple[Factor, ...] = ()
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -48,10 +51,29 @@ class Encoding:
                 for name in factors[1:]:
                     out[:, j] *= table.number(name)
             return out
-        return _materialise(self.state, table, self.side)
+        return _materialise(self.state, table, self.side, self.factors)
+
+    @property
+    def categories(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Each factor of this side as the formula writes it, its levels in the order of coding."""
+        if self.state is None:
+            return ()
+        return tuple(
+            (
+                str(factor),
+                tuple(
+                    str(level).removesuffix(".0") if isinstance(level, float) else str(level)
+                    for level in recorded["categories"]
+                ),
+            )
+            for factor, (_, recorded) in self.state.encoder_state.items()
+            if "categories" in recorded
+        )
 
 
-def encode(side: str, table: Table) -> tuple[Encoding, FloatArray]:
+def encode(
+    side: str, table: Table, factors: tuple[Factor, ...] = ()
+) -> tuple[Encoding, FloatArray]:
     """The encoding of `side` learnt from `table`, and its columns there."""
     from formulaic import Formula
     from formulaic.errors import FormulaicError
@@ -70,32 +92,39 @@ def encode(side: str, table: Table) -> tuple[Encoding, FloatArray]:
         names = tuple(":".join(factors) or "Intercept" for factors in products)
         encoding = Encoding(side, names, products, None)
         return encoding, encoding.apply(table)
-    spec = _learn(side, table)
-    encoding = Encoding(side, tuple(_renamed(name) for name in spec.column_names), None, spec)
+    spec = _learn(side, table, factors)
+    names = tuple(_renamed(name) for name in spec.column_names)
+    encoding = Encoding(side, names, None, spec, factors)
     return encoding, encoding.apply(table)
+
+
+def indicators(encoding: Encoding, table: Table) -> tuple[tuple[str, ...], FloatArray]:
+    """Names and columns with a column for every level of every factor, of more than full rank."""
+    wide = encoding.state.update(ensure_full_rank=False, structure=None)
+    frame, context = _inputs(encoding.side, table, encoding.factors)
+    found = _guarded(lambda: wide.get_model_matrix(frame, context=context), encoding.side)
+    names = tuple(_renamed(name) for name in found.model_spec.column_names)
+    return names, found.to_numpy(dtype=np.float64)
 
 
 def _is_number(table: Table, name: str) -> bool:
     return isinstance(table.columns.get(name), NumberColumn)
 
 
-def _learn(side: str, table: Table) -> Any:
+def _learn(side: str, table: Table, factors: tuple[Factor, ...]) -> Any:
     from formulaic import Formula
 
+    frame, context = _inputs(side, table, factors)
     spec = _guarded(
-        lambda: Formula(side).get_model_matrix(
-            _frame(side, table), context=_CONTEXT, na_action="ignore"
-        ),
-        side,
+        lambda: Formula(side).get_model_matrix(frame, context=context, na_action="ignore"), side
     )
     return spec.model_spec
 
 
-def _materialise(state: Any, table: Table, side: str) -> FloatArray:
+def _materialise(state: Any, table: Table, side: str, factors: tuple[Factor, ...]) -> FloatArray:
     _refuse_unseen_labels(state, table)
-    found = _guarded(
-        lambda: state.get_model_matrix(_frame(side, table), context=_CONTEXT, output="numpy"), side
-    )
+    frame, context = _inputs(side, table, factors)
+    found = _guarded(lambda: state.get_model_matrix(frame, context=context, output="numpy"), side)
     columns = np.asfortranarray(found, dtype=np.float64)
     if not np.isfinite(columns).all():
         bad = state.column_names[int(np.argmin(np.isfinite(columns).all(axis=0)))]
@@ -108,11 +137,32 @@ def _materialise(state: Any, table: Table, side: str) -> FloatArray:
     return columns
 
 
-_CONTEXT = {"sqrt": np.sqrt}
+def _inputs(side: str, table: Table, factors: tuple[Factor, ...]) -> tuple[Any, dict[str, Any]]:
+    """Columns as a frame, and what else a term may name: sqrt, C, and factors coded by sums.
 
+    formulaic codes a column of the frame by treatment, the first category left out; C(f) leaves a
+    factor coded as it is.
+    """
+    import pandas as pd
+    from formulaic.materializers.types import FactorValues
+    from formulaic.transforms.contrasts import C, SumContrasts
 
-def _frame(side: str, table: Table) -> Any:
-    return table.frame(names_in(side))
+    def mark(data: Any) -> Any:
+        coded = isinstance(data, FactorValues) and data.__formulaic_metadata__.encoder
+        return data if coded else C(data)
+
+    frame = table.frame(names_in(side))
+    context: dict[str, Any] = {"sqrt": np.sqrt, "C": mark}
+    for factor in factors:
+        if factor.name not in frame or factor.default:
+            continue
+        labels = pd.Series(factor.column(table.labels(factor.name)), index=frame.index)
+        if factor.contrast == "treatment":
+            frame[factor.name] = labels
+        else:
+            context[factor.name] = C(labels, SumContrasts())
+            del frame[factor.name]
+    return frame, context
 
 
 def _guarded(work: Any, side: str) -> Any:

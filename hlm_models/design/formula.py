@@ -20,6 +20,9 @@ TRANSFORMS = ("I", "center", "exp", "log", "scale", "sqrt")
 FUNCTIONS = ("C", "I", "bs", "center", "exp", "log", "poly", "scale", "sqrt")
 """Calls that a formula may make; everything else is refused."""
 
+_WORD = r"[^\W\d]\w*|`[^`]+`"
+"""The name of a column."""
+
 _TOKEN = re.compile(
     r"\s*(?:(?P<name>[^\W\d]\w*(?:\.\w+)*)|(?P<quoted>`[^`]+`)"
     r"|(?P<number>\d+(?:\.\d+)?)|(?P<bar>\|\|?)|(?P<op>[-+:*/()~]))"
@@ -47,12 +50,13 @@ class RandomTerm:
 
 @dataclass(frozen=True)
 class Formula:
-    """A parsed formula: `response ~ common + random terms`."""
+    """A parsed formula: `response ~ common + offset(column) + random terms`."""
 
     text: str
     response: str
     common: str
     random: tuple[RandomTerm, ...]
+    offset: str | None = None
 
     @cached_property
     def predictors(self) -> tuple[str, ...]:
@@ -91,7 +95,8 @@ def parse(text: str) -> Formula:
         _fail(f"the response '{response}' reads no column")
     common: list[str] = []
     random: list[RandomTerm] = []
-    for sign, piece in _summands(sides[1]):
+    offset, summands = _without_offset(_summands(sides[1]))
+    for sign, piece in summands:
         inner = _unwrapped(piece)
         if "|" not in _outside_calls(piece):
             common.append(f"{sign} {_checked(piece, 'the formula')}")
@@ -104,7 +109,7 @@ def parse(text: str) -> Formula:
     if not random:
         _fail("there is no random term; add one, such as (1 | group)")
     rhs = " ".join(common).removeprefix("+ ") or "1"
-    found = Formula(text.strip(), response, rhs, tuple(random))
+    found = Formula(text.strip(), response, rhs, tuple(random), offset)
     if "Intercept" in (*found.predictors, *found.groups, *names_in(response)):
         _fail("a column may not be named Intercept, which names the constant; derive another name")
     both = [name for name in names_in(response) if name in found.predictors]
@@ -156,6 +161,19 @@ def _summands(side: str) -> list[tuple[str, str]]:
     return pieces
 
 
+def _without_offset(
+    summands: list[tuple[str, str]],
+) -> tuple[str | None, list[tuple[str, str]]]:
+    """The column of `+ offset(column)`, if there is one, and the other summands."""
+    form = re.compile(rf"offset\s*\(\s*({_WORD})\s*\)")
+    found = [form.fullmatch(piece) if sign == "+" else None for sign, piece in summands]
+    columns = [match.group(1).strip("`") for match in found if match]
+    if len(columns) > 1:
+        _fail(f"one column may be the offset, found {' and '.join(columns)}; derive their sum")
+    rest = [one for one, match in zip(summands, found, strict=True) if not match]
+    return (columns[0] if columns else None), rest
+
+
 def _unwrapped(piece: str) -> str | None:
     """The inside of `( ... )` where the parentheses enclose the whole piece, else None."""
     if not (piece.startswith("(") and piece.endswith(")")):
@@ -182,13 +200,12 @@ def _random_terms(inner: str) -> list[RandomTerm]:
     if not effects:
         _fail(f"'({inner})' has no effects before the bar; an intercept is written (1 | {group})")
     effects = re.sub(r"\s+", " ", _checked(effects, f"'({inner})'"))
-    word = r"[^\W\d]\w*|`[^`]+`"
-    if not re.fullmatch(rf"(?:{word})(?:\s*[:/]\s*(?:{word}))*", group.strip()):
+    if not re.fullmatch(rf"(?:{_WORD})(?:\s*[:/]\s*(?:{_WORD}))*", group.strip()):
         _fail(f"the group of '({inner})' must be a column, a:b or a/b; found '{group.strip()}'")
     group = re.sub(r"`[^`]*`", lambda quoted: "_" * len(quoted.group()), spelled := group)
     if "/" in group and ":" in group:
         _fail(f"the group of '({inner})' mixes / and :; write the terms out, (1 | a) + (1 | a:b)")
-    names = [name.strip("`") for name in re.findall(word, spelled)]
+    names = [name.strip("`") for name in re.findall(_WORD, spelled)]
     doubled = [name for name in names if names.count(name) > 1]
     if doubled:
         _fail(f"the group of '({inner})' nests '{doubled[0]}' in itself")
@@ -249,6 +266,11 @@ def _check_call(call: str, where: str) -> None:
         match node:
             case ast.Attribute():
                 _fail(f"attribute access '{ast.unparse(node)}' is not allowed, in {where}")
+            case ast.Call(func=ast.Name(id="offset")):
+                _fail(
+                    f"'{call}': an offset is one column, added as `+ offset(column)` or by the key "
+                    "`offset: column`; make the column with data.derive"
+                )
             case ast.Call(func=ast.Name(id=name)) if name not in FUNCTIONS:
                 _fail(
                     f"'{name}' is not a function that a formula may call{nearest(name, FUNCTIONS)} "

@@ -52,6 +52,8 @@ def coords(spec: ModelSpec) -> dict[str, Any]:
 def to_pymc(spec: ModelSpec, parameterization: Parameterization) -> pm.Model:
     """The model as a plain `pm.Model` with named dims and its data in `pm.Data`.
 
+    The data are X, y, Z_g, level_g, and offset and weights where the model has them.
+
     Variables: beta(coef), sigma, and for each group g sd_g(effect_g), corr_g(effect_g, effect_g_2),
     b_g(g, effect_g). Correlations are built from canonical partial correlations `partial_g`;
     non-centred effects are b_g = z_g diag(sd) L_corr'.
@@ -61,6 +63,8 @@ def to_pymc(spec: ModelSpec, parameterization: Parameterization) -> pm.Model:
         X = pm.Data("X", design.X, dims=("obs", "coef"))
         y = pm.Data("y", design.y, dims="obs")
         eta = pt.dot(X, _beta(spec)) if design.p else pt.zeros(design.n)
+        if design.offset is not None:
+            eta = eta + pm.Data("offset", design.offset, dims="obs")
         for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
             z = pm.Data(f"Z_{block.group}", block.z, dims=("obs", f"effect_{block.group}"))
             level = pm.Data(f"level_{block.group}", block.level, dims="obs")
@@ -68,7 +72,10 @@ def to_pymc(spec: ModelSpec, parameterization: Parameterization) -> pm.Model:
             eta = eta + pt.sum(z * b[level], axis=-1)
         sigma = spec.priors.sigma
         scale = type(sigma).pymc("sigma", sigma.numbers(), place="scale")
-        spec.family.pymc("y_obs", eta, spec.residual.scale(scale), observed=y, dims="obs")
+        scale = spec.residual.scale(scale)
+        if design.weights is not None:
+            scale = scale / pt.sqrt(pm.Data("weights", design.weights, dims="obs"))
+        spec.family.pymc("y_obs", eta, scale, observed=y, dims="obs")
     return model
 
 

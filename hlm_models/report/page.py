@@ -108,6 +108,7 @@ def _context(run: Run) -> dict[str, Any]:
         "table": spec.design.table,
         "response": spec.design.formula.response,
         "groups": tables.group_table(spec),
+        "factors": tables.factor_table(spec) if spec.design.factors else None,
         "agreement": tables.agreement_table(found) if found else None,
         "agreeing": sum(row.verdict == "agree" for row in found.rows) if found else 0,
         "forest": _forest(spec, draws, points, name) if draws and points else None,

@@ -20,6 +20,7 @@ __all__ = [
     "agreement_table",
     "answer_table",
     "check_table",
+    "factor_table",
     "group_table",
     "number",
     "point_table",
@@ -135,6 +136,25 @@ def prior_table(description: Description, *, engine: str) -> Table:
         f"{description.name}, {engine}: priors as used",
         (Column("parameter", "name"), Column("prior", "text")),
         tuple((row.parameter, row.prior) for row in description.priors),
+    )
+
+
+def factor_table(spec: ModelSpec) -> Table:
+    """How each factor is coded: its contrasts, the level without a column, all levels."""
+    full = any(one.reference is None for one in spec.design.factors)
+    return Table(
+        f"{spec.name}, all engines: coding of factors",
+        (
+            Column("factor", "name"),
+            Column("contrasts", "text"),
+            Column("reference level", "text"),
+            Column("levels", "text"),
+        ),
+        tuple(
+            (one.name, one.contrast, one.reference or ABSENT, ", ".join(one.levels))
+            for one in spec.design.factors
+        ),
+        f"{ABSENT}: each level has a column of its own." if full else "",
     )
 
 

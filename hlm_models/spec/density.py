@@ -10,7 +10,7 @@ import numpy as np
 from hlm_models.spec.model import ModelSpec
 from hlm_models.types import FloatArray
 
-__all__ = ["Point", "joint_log_density", "linear_predictor", "log_likelihood"]
+__all__ = ["Point", "joint_log_density", "linear_predictor", "log_likelihood", "residual_scale"]
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,22 @@ def joint_log_density(spec: ModelSpec, point: Point) -> float:
 
 def log_likelihood(spec: ModelSpec, point: Point) -> FloatArray:
     """Log p(y_i | beta, b, sigma) of each row (n,)."""
-    scale = spec.residual.scale(point.sigma)
+    scale = residual_scale(spec, point.sigma)
     return spec.family.log_density(spec.design.y, linear_predictor(spec, point), scale)
 
 
 def linear_predictor(spec: ModelSpec, point: Point) -> FloatArray:
-    """X beta + Z b (n,)."""
+    """X beta + Z b, and the offset where there is one (n,)."""
     eta = spec.design.X @ point.beta
+    if spec.design.offset is not None:
+        eta = eta + spec.design.offset
     for block, b in zip(spec.blocks, point.b, strict=True):
         eta = eta + np.einsum("nq,nq->n", block.z, b[block.level])
     return eta
+
+
+def residual_scale(spec: ModelSpec, sigma: float) -> FloatArray | float:
+    """Residual standard deviation of the rows: one number, or sigma / sqrt(w_i) of each (n,)."""
+    scale: FloatArray | float = spec.residual.scale(sigma)
+    roots = spec.design.root_weights
+    return scale if roots is None else scale / roots

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hlm_models.design.build import RandomBlock
+from hlm_models.design.contrasts import Factor
 from hlm_models.design.formula import names_in
 from hlm_models.spec.model import ModelSpec
 
@@ -24,7 +25,8 @@ class PriorRow:
 class Description:
     """What `hlm show` prints.
 
-    `equations` are (heading, lines) pairs, one a level; `sizes` maps rows and groups to counts.
+    `equations` are (heading, lines) pairs, one a level; `sizes` maps rows and groups to counts;
+    `factors` says how each factor is coded.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Description:
     equations: tuple[tuple[str, tuple[str, ...]], ...]
     priors: tuple[PriorRow, ...]
     sizes: tuple[tuple[str, int], ...]
+    factors: tuple[Factor, ...]
     parameterization: str
     notes: tuple[str, ...]
 
@@ -56,6 +59,7 @@ def describe(spec: ModelSpec) -> Description:
         equations=_by_level(spec, spec.blocks[0]) if one else _composite(spec),
         priors=_prior_rows(spec),
         sizes=tuple(sizes),
+        factors=design.factors,
         parameterization=f"{spec.parameterization}: {spec.parameterization_why}",
         notes=spec.notes,
     )
@@ -89,10 +93,18 @@ def _by_level(spec: ModelSpec, block: RandomBlock) -> tuple[tuple[str, tuple[str
     return (
         (
             f"Level 1: rows i = 1..{design.n:,}",
-            (f"{design.formula.response}ᵢ = {' + '.join(terms)} + eᵢ,   eᵢ ~ N(0, σ²)",),
+            (f"{design.formula.response}ᵢ = {' + '.join(terms)}{_residual(spec)}",),
         ),
         (f"Level 2: {group} j = 1..{block.J:,}", (*second, law)),
     )
+
+
+def _residual(spec: ModelSpec) -> str:
+    """The end of a row's equation: the offset, if there is one, and the residual with its law."""
+    design = spec.design
+    offset = "" if design.offset_column is None else f" + {design.offset_column}ᵢ"
+    variance = "σ²" if design.weights_column is None else f"σ² / {design.weights_column}ᵢ"
+    return f"{offset} + eᵢ,   eᵢ ~ N(0, {variance})"
 
 
 def _reads_only(piece: str, columns: set[str]) -> bool:
@@ -115,7 +127,7 @@ def _composite(spec: ModelSpec) -> tuple[tuple[str, tuple[str, ...]], ...]:
         structured = block.q > 1 and any(not term.correlated for term in block.terms)
         laws.append(f"{law},  Ψ_{g} {_structure(block)}" if structured else law)
     head = f"{design.formula.response}ᵢ = {' + '.join(fixed)}"
-    tail = f"     + {' + '.join(random)} + eᵢ,   eᵢ ~ N(0, σ²)"
+    tail = f"     + {' + '.join(random)}{_residual(spec)}"
     return (
         (f"Rows i = 1..{design.n:,}", (head, tail)),
         ("Groups (each b is the one of the row's level)", tuple(laws)),

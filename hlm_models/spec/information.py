@@ -14,19 +14,24 @@ THRESHOLD = 0.9
 def mean_reliability(design: Design) -> float:
     """Mean over levels of tau^2 / (tau^2 + sigma^2 / n_j), for the group with the most levels.
 
-    tau^2 and sigma^2 by the analysis of variance of the residuals of least squares on X.
+    tau^2 and sigma^2 by the analysis of variance of the residuals of least squares on X. With
+    weights, all sums over rows are weighted, and n_j is the sum of the weights of a level.
 
     Source: Searle, Casella and McCulloch (1992), Variance Components, section 3.6.
     """
     block = design.blocks[0]
-    rest = design.y.copy()
+    rest = design.y_net.copy()
     for lo in range(0, design.n, CHUNK):
         rest[lo : lo + CHUNK] -= design.x_scaling.apply(design.X[lo : lo + CHUNK]) @ design.y_fit
-    sizes = np.bincount(block.level, minlength=block.J)
-    means = np.bincount(block.level, rest, block.J) / sizes
-    within = float(np.sum((rest - means[block.level]) ** 2)) / max(design.n - block.J, 1)
-    between = float(np.sum(sizes * (means - rest.mean()) ** 2)) / (block.J - 1)
-    typical = (design.n - float(np.sum(sizes**2)) / design.n) / (block.J - 1)
+    w = design.weights
+    sizes = np.bincount(block.level, w, block.J)
+    total = float(np.sum(sizes))
+    sums = np.bincount(block.level, rest if w is None else w * rest, block.J)
+    means, mean = sums / sizes, float(np.sum(sums)) / total
+    squares = (rest - means[block.level]) ** 2
+    within = float(np.sum(squares if w is None else w * squares)) / max(design.n - block.J, 1)
+    between = float(np.sum(sizes * (means - mean) ** 2)) / (block.J - 1)
+    typical = (total - float(np.sum(sizes**2)) / total) / (block.J - 1)
     tau2 = max(between - within, 0.0) / typical
     if tau2 == 0.0:
         return 0.0

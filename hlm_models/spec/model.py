@@ -1,12 +1,15 @@
 """ModelSpec: arrays, parts and names, with every default worked out to a number."""
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, Self
 
 import numpy as np
 
+from hlm_models.algebra.gram import root_mean_square
 from hlm_models.config.settings import FitSettings, PriorSettings, RemlSettings
 from hlm_models.design.build import Design, RandomBlock
 from hlm_models.errors import InputErrors, Problem, nearest
@@ -17,12 +20,15 @@ from hlm_models.parts.families import Family
 from hlm_models.parts.priors import Prior
 from hlm_models.parts.priors.normal import Normal
 from hlm_models.parts.residuals import Residual
-from hlm_models.types import FloatArray
+from hlm_models.spec.marginal import Marginal
+from hlm_models.types import FloatArray, frozen
 
 __all__ = ["BlockPrior", "ModelSpec", "Parameterization", "Priors", "resolve_priors"]
 
 Parameterization = Literal["centered", "noncentered"]
-RESERVED = ("X", "beta", "chain", "coef", "draw", "obs", "sigma", "y", "y_obs")
+RESERVED = (
+    *("X", "beta", "chain", "coef", "draw", "obs", "offset", "sigma", "weights", "y", "y_obs"),
+)
 MADE = (
     "effect_{}",
     "effect_{}_2",
@@ -58,7 +64,8 @@ class ModelSpec:
     """One model, ready for any engine.
 
     `config` is the model file as used, defaults included, in the words of the schema; `digest`
-    identifies model and data together; `seconds` is the wall time of reading and of building.
+    identifies model and data together, `identity` the model by itself; `seconds` is the wall time
+    of reading and of building.
     """
 
     name: str
@@ -72,13 +79,35 @@ class ModelSpec:
     fit: FitSettings
     reml: RemlSettings
     config: Mapping[str, Any]
-    digest: str
+    identity: str
     notes: tuple[str, ...]
     seconds: Mapping[str, float]
 
     @property
     def blocks(self) -> tuple[RandomBlock, ...]:
         return self.design.blocks
+
+    def with_response(self, y: FloatArray) -> Self:
+        """The same model of another response y (n,); priors stay as they were resolved.
+
+        Source of the data is not known any more, so the digest is that of this model and y.
+        """
+        identity = hashlib.sha256(self.identity.encode() + y.tobytes()).hexdigest()
+        design = replace(self.design, y=frozen(np.array(y, dtype=np.float64)))
+        return replace(self, design=design, identity=identity)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the model, its priors and its data."""
+        return hashlib.sha256((self.identity + self.design.table.digest).encode()).hexdigest()
+
+    @cached_property
+    def marginal(self) -> Marginal:
+        """The model with its random effects integrated out; its cross-products are made once."""
+        structures = tuple(
+            tuple(term.structure for term in prior.terms) for prior in self.priors.blocks
+        )
+        return Marginal(self.design, structures)
 
 
 def resolve_priors(settings: PriorSettings, design: Design) -> Priors:
@@ -92,7 +121,7 @@ def resolve_priors(settings: PriorSettings, design: Design) -> Priors:
     """
     problems: list[Problem] = []
     beta = _beta_priors(settings, design, problems)
-    s_y = _sd(design.y)
+    s_y = _sd(design.y_net)
     known = {block.group: block for block in design.blocks}
     problems += [
         Problem(
@@ -115,7 +144,9 @@ def resolve_priors(settings: PriorSettings, design: Design) -> Priors:
     blocks = tuple(_block_prior(settings, block, s_y, problems) for block in design.blocks)
     if problems:
         raise InputErrors(problems)
-    return Priors(beta, blocks, settings.sigma.resolve(loc=0.0, scale=s_y))
+    # sigma is the residual sd of a row of weight one, which need not be a weight that occurs.
+    typical = math.exp(design.log_weights / (2 * design.n))
+    return Priors(beta, blocks, settings.sigma.resolve(loc=0.0, scale=s_y * typical))
 
 
 def _made(blocks: Sequence[RandomBlock]) -> set[str]:
@@ -133,15 +164,17 @@ def _made(blocks: Sequence[RandomBlock]) -> set[str]:
 def _beta_priors(
     settings: PriorSettings, design: Design, problems: list[Problem]
 ) -> tuple[Prior, ...]:
-    s_y = _sd(design.y)
-    spread = [_sd(design.X[:, k]) for k in range(design.p)]
+    s_y = _sd(design.y_net)
+    spread = [
+        0.0 if name == "Intercept" else _sd(design.X[:, k]) for k, name in enumerate(design.coef)
+    ]
     scales = [2.5 * s_y / s if s > 0 else 2.5 * s_y for s in spread]
     locs = [0.0] * design.p
     if "Intercept" in design.coef:
         at = design.coef.index("Intercept")
         means = design.X.mean(axis=0)
         slopes = [k for k in range(design.p) if k != at]
-        locs[at] = float(design.y.mean())
+        locs[at] = float(design.y_net.mean())
         scales[at] = math.sqrt(
             (2.5 * s_y) ** 2 + sum((float(means[k]) * scales[k]) ** 2 for k in slopes)
         )
@@ -224,12 +257,10 @@ def _contradiction(prior: Covariance, text: str, q: int) -> str:
 
 
 def _effect_scales(z: FloatArray, effects: Sequence[str], s_y: float) -> list[float]:
-    spread = [_sd(z[:, k]) for k in range(len(effects))]
-    return [
-        s_y / s if s > 0 and name != "Intercept" else s_y
-        for name, s in zip(effects, spread, strict=True)
-    ]
+    spread = [0.0 if name == "Intercept" else _sd(z[:, k]) for k, name in enumerate(effects)]
+    return [s_y / s if s > 0 else s_y for s in spread]
 
 
 def _sd(values: FloatArray) -> float:
-    return float(np.std(values, ddof=1))
+    n = len(values)
+    return root_mean_square(values, float(values.mean())) * math.sqrt(n / (n - 1))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hlm_models.errors import InputErrors, Problem
-from hlm_models.spec.density import Point, linear_predictor
+from hlm_models.spec.density import Point, linear_predictor, residual_scale
 from hlm_models.spec.model import ModelSpec
 from hlm_models.types import FloatArray
 
@@ -61,5 +61,5 @@ def draw_prior(spec: ModelSpec, rng: np.random.Generator) -> Point:
 
 def draw_response(spec: ModelSpec, point: Point, rng: np.random.Generator) -> FloatArray:
     """One response vector (n,) given the unknowns."""
-    scale = spec.residual.scale(point.sigma)
+    scale = residual_scale(spec, point.sigma)
     return spec.family.draw(rng, linear_predictor(spec, point), scale)

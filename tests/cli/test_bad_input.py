@@ -25,7 +25,8 @@ formula: y ~ x + (x | g)
 SOURCE = "data: {source: {file: d.csv}}"
 FORMULA = "formula: y ~ x + (x | g)"
 TOP_KEYS = (
-    "about, allow_macro_in_z, data, family, fit, formula, macro, name, priors, reml, residual"
+    "about, allow_macro_in_z, contrasts, data, family, fit, formula, macro, name, offset, priors, "
+    "reml, residual, schema, weights"
 )
 FIT_KEYS = "chains, cores, draws, parameterization, sampler, seed, target_accept, tune"
 STAGES = tuple(
@@ -280,6 +281,98 @@ FILES = {
         "m.yaml:7: priors.beta.xx: 'xx' is not a coefficient of this model; did you mean 'x'? "
         "(coefficients: Intercept, x)",
     ),
+    "a weight of zero": (
+        FORMULA,
+        f"{FORMULA}\nweights: w",
+        "m.yaml:5: weights: w is 0 in row 1, and in 18 of 48 rows not above 0 as a weight must be; "
+        "leave these rows out with `where: w > 0`, or derive other weights",
+    ),
+    "a negative weight": (
+        FORMULA,
+        "formula: y ~ w + (1 | g)\nweights: x",
+        "m.yaml:5: weights: x is -0.8019 in row 1, and in ",
+    ),
+    "a missing weight": (
+        FORMULA,
+        f"{FORMULA}\nweights: gap",
+        "m.yaml:3: data.missing: gap misses 1 of 48 values, first in row 7; give them, or let "
+        "their rows go with `missing: drop`",
+    ),
+    "an infinite weight": (
+        FORMULA,
+        f"{FORMULA}\nweights: far",
+        "m.yaml:5: weights: far is infinite in 1 of 48 rows, first in row 7; leave them out with "
+        "`where: isfinite(far)`",
+    ),
+    "text for weights": (
+        FORMULA,
+        f"{FORMULA}\nweights: t",
+        "m.yaml:5: weights: t must hold numbers, but row 1 holds 'low'; derive a number from it, "
+        "or choose another column",
+    ),
+    "a group for weights": (
+        FORMULA,
+        f"{FORMULA}\nweights: g",
+        "m.yaml:5: weights: g must hold numbers, but row 1 holds 'g0'; derive a number from it, "
+        "or choose another column",
+    ),
+    "weights that are not there": (
+        FORMULA,
+        f"{FORMULA}\nweights: farr",
+        "m.yaml:5: weights: there is no column 'farr'; did you mean 'far'?",
+    ),
+    "text for the offset": (
+        FORMULA,
+        f"{FORMULA}\noffset: t",
+        "m.yaml:5: offset: t must hold numbers, but row 1 holds 'low'; derive a number from it, "
+        "or choose another column",
+    ),
+    "text for the offset of the formula": (
+        FORMULA,
+        "formula: y ~ x + offset(t) + (1 | g)",
+        "m.yaml:4: formula: t must hold numbers, but row 1 holds 'low'; derive a number from it, "
+        "or choose another column",
+    ),
+    "the response for the offset": (
+        FORMULA,
+        f"{FORMULA}\noffset: y",
+        "m.yaml:5: offset: the response less y is 0 in every row; nothing varies: choose another "
+        "offset",
+    ),
+    "an offset in two places": (
+        FORMULA,
+        "formula: y ~ x + offset(w) + (1 | g)\noffset: w",
+        "m.yaml:5: offset: the formula has an offset too; leave one of them out",
+    ),
+    "two offsets in the formula": (
+        FORMULA,
+        "formula: y ~ x + offset(w) + offset(u) + (1 | g)",
+        "m.yaml:4: formula: one column may be the offset, found w and u; derive their sum",
+    ),
+    "an offset of more than one column": (
+        FORMULA,
+        "formula: y ~ x + offset(log(w)) + (1 | g)",
+        "m.yaml:4: formula: 'offset(log(w))': an offset is one column, added as "
+        "`+ offset(column)` or by the key `offset: column`; make the column with data.derive",
+    ),
+    "contrasts of a factor that is not there": (
+        FORMULA,
+        "formula: y ~ t + (1 | g)\ncontrasts:\n  tt: sum",
+        "m.yaml:6: contrasts.tt: 'tt' is not a factor among the predictors; did you mean 't'? "
+        "(factors: t)",
+    ),
+    "contrasts of numbers": (
+        FORMULA,
+        f"{FORMULA}\ncontrasts: {{x: sum}}",
+        "m.yaml:5: contrasts.x: x holds numbers, which have no contrasts; derive labels, as "
+        'x_label: "CAST(x AS VARCHAR)" does',
+    ),
+    "a reference that is no level": (
+        FORMULA,
+        "formula: y ~ t + (1 | g)\ncontrasts:\n  t: {kind: sum, reference: lo}",
+        "m.yaml:6: contrasts.t.reference: 'lo' is not a level of t; did you mean 'low'? "
+        "(levels: high, low)",
+    ),
 }
 """What is wrong: what stands in the model file in place of what, and the whole message; one that
 ends in a blank is only the beginning of it."""
@@ -369,7 +462,7 @@ def test_a_folder_of_models_that_does_not_exist_is_refused(refused):
         ),
         ("fit.chains", "--set: expected key.path=value, found 'fit.chains'"),
         ("fit.chains=two", "--set fit.chains: expected a whole number, found 'two'"),
-        ("colour=red", f"--set colour: unknown key (known: {TOP_KEYS}, schema)"),
+        ("colour=red", f"--set colour: unknown key (known: {TOP_KEYS})"),
         ("fit={chains", "--set: not valid YAML: "),
     ],
 )
@@ -406,11 +499,11 @@ def test_the_log_likelihood_of_an_engine_without_draws_is_refused(refused):
 
 @pytest.mark.parametrize("arguments", [["fit", "m.yaml", "--engine", "reml"], ["run", "m.yaml"]])
 def test_too_large_crossed_groups_are_refused_with_exit_3(arguments, folder, refused, monkeypatch):
-    monkeypatch.setattr("hlm_models.engines.likelihood.DENSE", 2)
+    monkeypatch.setattr("hlm_models.algebra.schur.DENSE", 2)
     rewritten(folder, FORMULA, "formula: y ~ x + (1 | g) + (1 | h)")
     assert refused(*arguments, code=3) == [
-        "reml: refused: all groups but the largest have 6 effects, more than the 2 that the "
-        "fitter can hold in one dense matrix",
+        "reml: refused: all groups but the largest have 6 effects that are too entangled for a "
+        "sparse factorisation, and more than the 2 that one dense matrix can hold",
         "      eligible: nuts",
     ]
 

@@ -150,7 +150,7 @@ def test_show_has_the_contracts_keys_for_every_model(model, hlm_json, capsys):
 
 
 def test_show_says_which_engine_refuses_and_why(own_model, hlm_json, monkeypatch):
-    monkeypatch.setattr("hlm_models.engines.likelihood.DENSE", 1)
+    monkeypatch.setattr("hlm_models.algebra.schur.DENSE", 1)
     found = hlm_json("show", "home/mine.yaml", "--set", "data.derive={h: x > 0}",
                      "--set", "formula=y ~ x + (1 | g) + (1 | h)")  # fmt: skip
     assert found["engines"]["nuts"] == {"eligible": True, "refusals": []}

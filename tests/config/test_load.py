@@ -28,6 +28,9 @@ data:
 formula: log_radon ~ high + (1 | county)
 macro: {county: [high]}
 allow_macro_in_z: true
+weights: w
+offset: o
+contrasts: {f: sum, h: {kind: treatment, reference: b}}
 family: gaussian
 residual: iid
 priors:
@@ -80,6 +83,8 @@ def test_a_full_file_is_read_with_every_setting(full):
     assert config.priors.sigma == Uniform(lower=0, upper=5)
     assert config.fit.target_accept == 0.99
     assert config.fit.seed == 0
+    assert (config.weights, config.offset, config.contrasts["f"]) == ("w", "o", "sum")
+    assert config.contrasts["h"].reference == "b"
 
 
 def test_a_config_written_out_is_read_back_as_the_same(full):
@@ -192,7 +197,7 @@ def test_problems_of_files_and_overrides_come_together_each_with_its_place(full)
         "--set fit.chains",
         "--set priors.beta.high.scale",
         "--set priors.sigma.kind",
-        f"{full}:13",
+        f"{full}:16",
     ]
 
 

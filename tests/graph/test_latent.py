@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hlm_models import build, list_models
+from hlm_models import build, list_models, to_pymc
 from hlm_models.spec.density import Point, joint_log_density
 
 MANY_ROWS = 5000
@@ -273,6 +273,18 @@ def test_the_graph_of_other_models_is_the_reference_density(sort, form):
     head = {"schema": 1, "name": "m", "data": {"source": "frame"}, "formula": formula}
     spec = build({**head, "priors": priors}, data=made_up())
     assert_agreement(spec, form, points=3, directions=2)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("keys", [("weights", "offset"), ("weights",), ("offset",)], ids=str)
+def test_the_graph_with_weights_and_offset_is_the_reference_density(keys, form):
+    rng = np.random.default_rng(6)
+    columns = {"weights": rng.uniform(0.1, 9.0, 60), "offset": rng.normal(3.0, 2.0, 60)}
+    head = {"schema": 1, "name": "m", "data": {"source": "frame"}}
+    head |= {"formula": "y ~ x + (x | school) + (1 | room)"} | {key: key for key in keys}
+    spec = build(head, data=made_up().assign(**columns))
+    assert_agreement(spec, form, points=3, directions=2)
+    assert set(to_pymc(spec, form).named_vars) & set(columns) == set(keys)
 
 
 @pytest.mark.parametrize("form", FORMS)
