@@ -1,0 +1,56 @@
+"""The two ways to degrees of freedom, by name."""
+
+from typing import Literal, Protocol
+
+from hlm_models.errors import InputErrors, nearest
+from hlm_models.inference.f_tests import FTest
+from hlm_models.inference.kenward_roger import kenward_roger
+from hlm_models.inference.satterthwaite import Satterthwaite
+from hlm_models.results.fits import Fit, PointFit
+from hlm_models.types import FloatArray
+
+__all__ = ["METHODS", "Approximation", "Method", "approximation"]
+
+Method = Literal["satterthwaite", "kenward-roger"]
+
+METHODS: tuple[Method, ...] = ("satterthwaite", "kenward-roger")
+
+
+class Approximation(Protocol):
+    """Variances and degrees of freedom of linear combinations of the coefficients."""
+
+    @property
+    def vcov_beta(self) -> FloatArray:
+        """Var(beta) (p, p), adjusted where the method adjusts it."""
+
+    def rows(self, L: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Variance and degrees of freedom of each row of L (r, p), taken one by one."""
+
+    def joint(self, L: FloatArray, distance: FloatArray) -> FTest:
+        """F test that all `distance` (r,) = L beta - rhs are zero."""
+
+
+def approximation(fit: Fit, df: str) -> Approximation:
+    """The approximation named `df` for a fit.
+
+    Raises
+    ------
+    InputErrors
+        there is no such method, or the fit is a posterior or has no coefficients.
+    RefusalError
+        Kenward and Roger's method of an ML fit, or of too many effects of several groups.
+    """
+    if not isinstance(fit, PointFit):
+        raise InputErrors.one(
+            "a posterior has no degrees of freedom: ask for probabilities of its draws, or fit "
+            'with engine="reml"'
+        )
+    if fit.spec.design.p == 0:
+        raise InputErrors.one("this model has no coefficients to test", key="formula")
+    if df not in METHODS:
+        raise InputErrors.one(
+            f"'{df}' is no method for degrees of freedom{nearest(df, METHODS)} "
+            f"(methods: {', '.join(METHODS)})",
+            key="df",
+        )
+    return Satterthwaite(fit) if df == "satterthwaite" else kenward_roger(fit)
