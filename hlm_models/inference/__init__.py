@@ -1,0 +1,1 @@
+"""Tests, intervals and degrees of freedom of point fits."""
