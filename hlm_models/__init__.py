@@ -7,24 +7,63 @@ if TYPE_CHECKING:
     from hlm_models.api.models import build, fit, list_models, to_pymc
     from hlm_models.api.runs import load_run, run, write_report
     from hlm_models.compare.agreement import agreement
+    from hlm_models.compare.group_ols import group_ols
+    from hlm_models.compare.ladder import ladder
     from hlm_models.errors import HlmError, InputErrors, RefusalError
+    from hlm_models.inference.anova import anova
+    from hlm_models.inference.bootstrap import bootstrap
+    from hlm_models.inference.hypotheses import coefficient_tests, hypothesis
+    from hlm_models.inference.likelihood_ratio import likelihood_ratio
+    from hlm_models.inference.means import marginal_means
+    from hlm_models.inference.profile import profile
+    from hlm_models.inference.refit import refit
+    from hlm_models.results.coef_table import coefficient_table
+    from hlm_models.results.extract import coef, fitted, fixef, ranef, residuals, varcorr, vcov
+    from hlm_models.results.influence import cooks_distance, leverage
+    from hlm_models.results.predict import predict
     from hlm_models.results.save import load_fit, save_fit
+    from hlm_models.results.simulate import simulate
     from hlm_models.results.summary import summary
+    from hlm_models.results.variance import icc, r2
 
 _WHERE = {
     "HlmError": "errors",
     "InputErrors": "errors",
     "RefusalError": "errors",
     "agreement": "compare.agreement",
+    "anova": "inference.anova",
+    "bootstrap": "inference.bootstrap",
     "build": "api.models",
+    "coef": "results.extract",
+    "coefficient_table": "results.coef_table",
+    "coefficient_tests": "inference.hypotheses",
+    "cooks_distance": "results.influence",
     "fit": "api.models",
+    "fitted": "results.extract",
+    "fixef": "results.extract",
+    "group_ols": "compare.group_ols",
+    "hypothesis": "inference.hypotheses",
+    "icc": "results.variance",
+    "ladder": "compare.ladder",
+    "leverage": "results.influence",
+    "likelihood_ratio": "inference.likelihood_ratio",
     "list_models": "api.models",
     "load_fit": "results.save",
     "load_run": "api.runs",
+    "marginal_means": "inference.means",
+    "predict": "results.predict",
+    "profile": "inference.profile",
+    "r2": "results.variance",
+    "ranef": "results.extract",
+    "refit": "inference.refit",
+    "residuals": "results.extract",
     "run": "api.runs",
     "save_fit": "results.save",
+    "simulate": "results.simulate",
     "summary": "results.summary",
     "to_pymc": "api.models",
+    "varcorr": "results.extract",
+    "vcov": "results.extract",
     "write_report": "api.runs",
 }
 
@@ -33,15 +72,39 @@ __all__ = [
     "InputErrors",
     "RefusalError",
     "agreement",
+    "anova",
+    "bootstrap",
     "build",
+    "coef",
+    "coefficient_table",
+    "coefficient_tests",
+    "cooks_distance",
     "fit",
+    "fitted",
+    "fixef",
+    "group_ols",
+    "hypothesis",
+    "icc",
+    "ladder",
+    "leverage",
+    "likelihood_ratio",
     "list_models",
     "load_fit",
     "load_run",
+    "marginal_means",
+    "predict",
+    "profile",
+    "r2",
+    "ranef",
+    "refit",
+    "residuals",
     "run",
     "save_fit",
+    "simulate",
     "summary",
     "to_pymc",
+    "varcorr",
+    "vcov",
     "write_report",
 ]
 

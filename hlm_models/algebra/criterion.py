@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hlm_models.algebra.crossed import Sweep
 from hlm_models.algebra.kernel import OneFactor
 from hlm_models.types import FloatArray
+
+if TYPE_CHECKING:
+    from hlm_models.algebra.crossed import Sweep
 
 __all__ = ["Profiled", "full_deviance", "profiled"]
 
@@ -32,7 +35,7 @@ class Profiled:
     M: tuple[FloatArray, ...]
 
 
-def profiled(found: OneFactor | Sweep, n: int, *, reml: bool) -> Profiled:
+def profiled(found: "OneFactor | Sweep", n: int, *, reml: bool) -> Profiled:
     """Criterion and its derivative from one pass of the kernel.
 
     Source: Bates et al. (2015), doi:10.18637/jss.v067.i01, equations (35) for ML and (41) for REML.
@@ -51,7 +54,7 @@ def profiled(found: OneFactor | Sweep, n: int, *, reml: bool) -> Profiled:
 
 
 def full_deviance(
-    found: OneFactor | Sweep, n: int, sigma: float, *, reml: bool
+    found: "OneFactor | Sweep", n: int, sigma: float, *, reml: bool
 ) -> tuple[float, tuple[FloatArray, ...], float]:
     """Minus twice the (restricted) log likelihood at a given sigma, beta profiled out.
 

@@ -256,13 +256,16 @@ def _subtract(H, E, starts, columns, K, slots, size, C, U, S):  # type: ignore[n
                 EK[a] = 0.0
                 for b in range(q1):
                     EK[a] += E[j, a, b] * K[s, b]
-            for t in range(starts[j], s + 1):
-                total = 0.0
-                for a in range(q1):
-                    total += EK[a] * K[t, a]
-                at = row + columns[t] if dense else slots[pair]
-                C[at] -= total
-                pair += 1
+            if dense and q1 == 1:
+                for t in range(starts[j], s + 1):
+                    C[row + columns[t]] -= EK[0] * K[t, 0]
+            else:
+                for t in range(starts[j], s + 1):
+                    total = 0.0
+                    for a in range(q1):
+                        total += EK[a] * K[t, a]
+                    C[row + columns[t] if dense else slots[pair]] -= total
+                    pair += 1
             for c in range(k):
                 for a in range(q1):
                     U[columns[s], c] -= K[s, a] * EH[a, c]
@@ -276,14 +279,23 @@ def _sandwich(j, starts, columns, K, inverse, slots, size, pair, out):  # type: 
     out[:] = 0.0
     for s in range(starts[j], starts[j + 1]):
         row = columns[s] * size
-        for t in range(starts[j], s + 1):
-            value = inverse[row + columns[t] if dense else slots[pair]]
-            pair += 1
-            if s == t:
-                value *= 0.5
-            for a in range(q1):
-                for b in range(q1):
-                    out[a, b] += value * (K[s, a] * K[t, b] + K[t, a] * K[s, b])
+        for a in range(q1):
+            # Row s of the lower triangle times K', the diagonal counted half.
+            total = 0.0
+            if dense:
+                for t in range(starts[j], s):
+                    total += inverse[row + columns[t]] * K[t, a]
+                total += 0.5 * inverse[row + columns[s]] * K[s, a]
+            else:
+                for t in range(starts[j], s):
+                    total += inverse[slots[pair + t - starts[j]]] * K[t, a]
+                total += 0.5 * inverse[slots[pair + s - starts[j]]] * K[s, a]
+            for b in range(q1):
+                out[a, b] += total * K[s, b]
+        pair += s - starts[j] + 1
+    for a in range(q1):
+        for b in range(a + 1):
+            out[a, b] = out[b, a] = out[a, b] + out[b, a]
     return pair
 
 
@@ -392,8 +404,8 @@ def _met_rows(  # type: ignore[no-untyped-def]  # noqa: PLR0912
     Ez = np.empty(q1)
     for i in range(m):
         j = level[i]
-        left[i] = j < 0
         if j < 0:
+            left[i] = own[i].max() >= 0
             continue
         here = columns[starts[j] : starts[j + 1]]
         for a in range(q1):

@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 from scipy.linalg.blas import dsymm
 from scipy.linalg.lapack import dpotrf, dpotri
+from threadpoolctl import ThreadpoolController
 
 from hlm_models.algebra import sparse
 from hlm_models.errors import RefusalError
@@ -101,9 +102,14 @@ class DenseInverse:
 
 @dataclass(frozen=True, slots=True)
 class DenseComplement:
-    """C as a full square."""
+    """C as a full square.
+
+    Factorised by one thread: several wait for each other, tens of times as long where other work
+    keeps the processors busy, and add in an order that is not always the same.
+    """
 
     size: int
+    blas: ThreadpoolController
     pair_slots: ClassVar[IntArray] = frozen(np.zeros(0, dtype=np.int64))
 
     def zeros(self) -> FloatArray:
@@ -114,11 +120,12 @@ class DenseComplement:
 
     def invert(self, values: FloatArray) -> DenseInverse:
         square = values.reshape(self.size, self.size).T
-        factor, failed = dpotrf(square, lower=0, clean=0, overwrite_a=1)
-        if failed:
-            raise np.linalg.LinAlgError("the Schur complement is not positive definite")
-        logdet = 2 * float(np.sum(np.log(np.diag(factor))))
-        inverse, _ = dpotri(factor, lower=0, overwrite_c=1)
+        with self.blas.limit(limits=1, user_api="blas"):
+            factor, failed = dpotrf(square, lower=0, clean=0, overwrite_a=1)
+            if failed:
+                raise np.linalg.LinAlgError("the Schur complement is not positive definite")
+            logdet = 2 * float(np.sum(np.log(np.diag(factor))))
+            inverse, _ = dpotri(factor, lower=0, overwrite_c=1)
         return DenseInverse(logdet, inverse.T.reshape(-1), self.size)
 
 
@@ -190,7 +197,7 @@ def complement(starts: IntArray, columns: IntArray, size: int) -> Complement:
             f"all groups but the largest have {size:,} effects that are too entangled for a sparse "
             f"factorisation, and more than the {DENSE:,} that one dense matrix can hold"
         )
-    return DenseComplement(size) if found is None else found
+    return DenseComplement(size, ThreadpoolController()) if found is None else found
 
 
 @njit(cache=True)

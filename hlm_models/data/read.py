@@ -4,10 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet
 
 from hlm_models.config.settings import DataSettings
-from hlm_models.data.sql import derive_columns, filter_rows
 from hlm_models.errors import InputErrors, nearest
 from hlm_models.parts import datasets
 
@@ -50,6 +48,10 @@ def transform(frame: pd.DataFrame, settings: DataSettings) -> pd.DataFrame:
     """
     frame = frame.set_axis(frame.columns.map(str), axis="columns").reset_index(drop=True)
     _refuse_columns(frame.columns.tolist())
+    if settings.where is None and not settings.derive:
+        return frame
+    from hlm_models.data.sql import derive_columns, filter_rows
+
     if settings.where is not None:
         frame = filter_rows(frame, settings.where)
     return derive_columns(frame, settings.derive) if settings.derive else frame
@@ -119,6 +121,8 @@ def _read_suffix(path: Path, suffix: str, labels: list[str]) -> pd.DataFrame:
     if suffix == ".csv":
         return _read_csv(path, labels)
     if suffix == ".parquet":
+        import pyarrow.parquet
+
         _refuse_columns(pyarrow.parquet.read_schema(path).names, path)
         return pd.read_parquet(path)
     if suffix == ".feather":

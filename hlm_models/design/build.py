@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hlm_models.algebra.coupling import Coupled, coupled
 from hlm_models.algebra.gram import (
     CHUNK,
     Gram,
@@ -25,6 +25,10 @@ from hlm_models.design.contrasts import Factor, find_factors
 from hlm_models.design.formula import Formula, RandomTerm, joined, merged, names_in
 from hlm_models.errors import InputErrors, Problem
 from hlm_models.types import FloatArray, IntArray, frozen
+
+if TYPE_CHECKING:
+    # With its compiled loops it takes long to import, and one group does without it.
+    from hlm_models.algebra.coupling import Coupled
 
 __all__ = ["Design", "RandomBlock", "Term", "build_design"]
 
@@ -168,8 +172,10 @@ class Design:
             unit, R = unit * size, R * size
         return Scaling(frozen(shift), frozen(unit), frozen(R))
 
-    def coupled(self) -> Coupled:
+    def coupled(self) -> "Coupled":
         """Cross-products of all groups, the one with the most levels first, scaled."""
+        from hlm_models.algebra.coupling import coupled
+
         return coupled(
             tuple(block.z for block in self.blocks),
             tuple(block.level for block in self.blocks),

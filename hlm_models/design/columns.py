@@ -75,18 +75,7 @@ def encode(
     side: str, table: Table, factors: tuple[Factor, ...] = ()
 ) -> tuple[Encoding, FloatArray]:
     """The encoding of `side` learnt from `table`, and its columns there."""
-    from formulaic import Formula
-    from formulaic.errors import FormulaicError
-
-    try:
-        terms = list(Formula(side))
-    except FormulaicError as error:
-        raise InputErrors.one(
-            f"'{side}' cannot be read: {_first_line(error)}", key="formula"
-        ) from None
-    products = tuple(
-        tuple(factor.expr for factor in term.factors if factor.expr != "1") for term in terms
-    )
+    products = _sum_of_names(side) or _products(side)
     plain = all(_is_number(table, name) for factors in products for name in factors)
     if plain:
         names = tuple(":".join(factors) or "Intercept" for factors in products)
@@ -96,6 +85,34 @@ def encode(
     names = tuple(_renamed(name) for name in spec.column_names)
     encoding = Encoding(side, names, None, spec, factors)
     return encoding, encoding.apply(table)
+
+
+def _sum_of_names(side: str) -> tuple[tuple[str, ...], ...] | None:
+    """`_products` of a plain sum of names, read without formulaic, which takes long to import."""
+    pieces = [piece.strip() for piece in side.split("+")]
+    names = list(dict.fromkeys(piece for piece in pieces if piece not in ("0", "1")))
+    if not all(re.fullmatch(r"[A-Za-z_]\w*", name) for name in names):
+        return None
+    constants = [piece for piece in pieces if piece in ("0", "1")]
+    if len(constants) > 1:
+        return None
+    return (*(() if constants == ["0"] else ((),)), *((name,) for name in names))
+
+
+def _products(side: str) -> tuple[tuple[str, ...], ...]:
+    """The factors of every term of `side`; none for the intercept."""
+    from formulaic import Formula
+    from formulaic.errors import FormulaicError
+
+    try:
+        terms = list(Formula(side))
+    except FormulaicError as error:
+        raise InputErrors.one(
+            f"'{side}' cannot be read: {_first_line(error)}", key="formula"
+        ) from None
+    return tuple(
+        tuple(factor.expr for factor in term.factors if factor.expr != "1") for term in terms
+    )
 
 
 def indicators(encoding: Encoding, table: Table) -> tuple[tuple[str, ...], FloatArray]:

@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from hlm_models.algebra import schur
 from hlm_models.algebra.kernel import level_pass
 from hlm_models.algebra.search import Found, evaluate, minimise
 from hlm_models.config.settings import FitSettings
@@ -37,12 +36,24 @@ DRAWS = False
 """Whether a fit is a posterior."""
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Theta (scaled columns) to search from, and what the curvature may be like."""
+
+    theta: FloatArray
+    curvature: FloatArray | None = None
+
+
 def refusals(spec: ModelSpec) -> tuple[str, ...]:
     """Why the fitter cannot fit this model; empty where it can."""
     reasons = []
-    for block in spec.blocks:
-        for term in block.terms:
+    for block, structures in zip(spec.blocks, spec.marginal.structures, strict=True):
+        for term, structure in zip(block.terms, structures, strict=True):
             effects = block.J * term.q
+            if structure == "shared":
+                # Effects that no row has leave the one variance as it is.
+                rows = [block.level[column != 0] for column in block.z[:, term.columns].T]
+                effects = sum(int(np.count_nonzero(np.bincount(levels))) for levels in rows)
             if effects >= spec.design.n:
                 reasons.append(
                     f"({term.text}) has {effects} random effects for {spec.design.n} rows: they "
@@ -50,7 +61,11 @@ def refusals(spec: ModelSpec) -> tuple[str, ...]:
                 )
     if spec.design.n <= spec.design.p:
         reasons.append(f"{spec.design.p} coefficients for {spec.design.n} rows")
-    if not reasons and sum(block.J * block.q for block in spec.blocks[1:]) > schur.DENSE:
+    if not reasons and len(spec.blocks) > 1:
+        from hlm_models.algebra import schur
+
+        if sum(block.J * block.q for block in spec.blocks[1:]) <= schur.DENSE:
+            return ()
         try:
             _ = spec.marginal.products
         except RefusalError as error:
@@ -119,7 +134,7 @@ def optimum(spec: ModelSpec, *, reml: bool) -> tuple[FloatArray, tuple[float, ..
     return best.x, tuple(min(one.value, np.inf) + offset for one in found)
 
 
-def _searches(marginal: Marginal, starts: Sequence[FloatArray], *, reml: bool) -> list[Found]:
+def _searches(marginal: Marginal, starts: Sequence[Start], *, reml: bool) -> list[Found]:
     """Where the search from each start ends.
 
     With very many levels each goes over a sample of them first, and those that it leads to the
@@ -127,13 +142,20 @@ def _searches(marginal: Marginal, starts: Sequence[FloatArray], *, reml: bool) -
     """
     search = partial(minimise, partial(marginal.objective, reml=reml), tolerance=CLOSE)
     if marginal.sample is None:
-        return [search(start) for start in starts]
+        ends: list[Found] = []
+        for start in starts:
+            curvature = start.curvature
+            # Differences for a curvature cost most where an evaluation does: the last end's serves.
+            if curvature is None and ends and len(marginal.structures) > 1:
+                curvature = ends[-1].hessian if np.isfinite(ends[-1].decrease) else None
+            ends.append(search(start.theta, curvature=curvature))
+        return ends
     near = partial(minimise, partial(marginal.sample.objective, reml=reml), tolerance=CLOSE)
     found: list[tuple[float, Found]] = []
     for start in starts:
-        first = near(start)
+        first = near(start.theta)
         if not np.isfinite(first.value):
-            found.append((np.nan, search(start)))
+            found.append((np.nan, search(start.theta)))
             continue
         same = [end for value, end in found if abs(value - first.value) < SAME]
         curvature = first.hessian * (marginal.products.n / marginal.sample.products.n)
@@ -162,49 +184,58 @@ def _finite(found: Sequence[Found]) -> list[Found]:
     return finite
 
 
-def _starts(spec: ModelSpec) -> list[FloatArray]:
-    """Theta of every start that the settings ask for."""
+def _starts(spec: ModelSpec) -> list[Start]:
+    """Every start that the settings ask for."""
     settings, marginal = spec.reml, spec.marginal
     given = (
-        [] if settings.start is None else [marginal.scaled_theta(settings.start, key="reml.start")]
+        []
+        if settings.start is None
+        else [Start(marginal.scaled_theta(settings.start, key="reml.start"))]
     )
     number = settings.starts or (1 if given else 2)
     if len(spec.blocks) > 1 and len(given) < number:
-        alone = _each_alone(marginal)
-        given += [alone, alone / 3]
-    given += [marginal.start(size) for size in STARTS]
+        theta, curvature = _each_alone(marginal)
+        given += [Start(theta, curvature), Start(theta / 3)]
+    given += [Start(marginal.start(size)) for size in STARTS]
     return given[:number]
 
 
-def _each_alone(marginal: Marginal) -> FloatArray:
-    """Theta that each group would have if it were the only one: cheap, and often close."""
-    found = []
+def _each_alone(marginal: Marginal) -> tuple[FloatArray, FloatArray]:
+    """Theta and curvature of each group as if it were the only one: cheap, and often close."""
+    from scipy.linalg import block_diag
+
+    thetas, curvatures = [], []
     for block, structures in zip(marginal.design.blocks, marginal.structures, strict=True):
         alone = Marginal(replace(marginal.design, blocks=(block,)), (structures,))
         end = minimise(partial(alone.objective, reml=False), alone.start(0.3), tolerance=1e-2)
         # From zero nothing moves: the gradient in theta vanishes there.
-        far = np.isfinite(end.value) and float(np.abs(end.x).max()) > 0.1
-        found.append(end.x if far else alone.start(0.1))
-    return np.concatenate(found)
+        if not np.isfinite(end.value) or float(np.abs(end.x).max()) < 0.1:
+            end = replace(end, x=alone.start(0.1))
+        thetas.append(end.x)
+        curvatures.append(end.hessian)
+    return np.concatenate(thetas), np.asarray(block_diag(*curvatures))
 
 
 def _on_boundary(marginal: Marginal, found: Sequence[Found]) -> bool:
-    """Whether the best end has a nearly singular Lambda of several effects."""
+    """Whether the best end has a nearly singular Lambda of several parameters."""
     best = min(found, key=lambda one: one.value)
     if not np.isfinite(best.value):
         return False
     return any(
-        np.linalg.svd(Lambda, compute_uv=False).min() < 1e-3
-        for Lambda in marginal.factors(best.x)
-        if len(Lambda) > 1
+        part.size(Lambda) < 1e-3
+        for Lambda, entries, parts in zip(
+            marginal.factors(best.x), marginal.entries, marginal.parts, strict=True
+        )
+        if entries.size > 1
+        for part in parts
     )
 
 
-def _scattered(marginal: Marginal) -> list[FloatArray]:
+def _scattered(marginal: Marginal) -> list[Start]:
     """Further starts, large and of all kinds of correlations: the same ones in every fit."""
     rng = np.random.default_rng(20_091)
     sizes = 10.0 ** (np.arange(SCATTERED) % 3 / 2 + 0.5)
-    return list(sizes[:, None] * rng.standard_normal((SCATTERED, marginal.size)))
+    return [Start(x) for x in sizes[:, None] * rng.standard_normal((SCATTERED, marginal.size))]
 
 
 def _snapped(
@@ -223,7 +254,8 @@ def _snapped(
             u, s, vt = np.linalg.svd(Lambda[here])
             if structure != "unstructured":
                 diagonal = np.diag(Lambda[here])
-                keep = np.abs(diagonal) >= 1e-3 * max(1.0, float(s[0]))
+                sizes = s[:1] if structure == "shared" else np.abs(diagonal)
+                keep = sizes >= 1e-3 * max(1.0, float(s[0]))
                 candidate[here] = np.diag(np.where(keep, diagonal, 0.0))
                 continue
             small = s < 1e-3 * max(1.0, float(s[0]))

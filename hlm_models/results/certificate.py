@@ -6,11 +6,13 @@ from hlm_models.algebra.criterion import Profiled
 from hlm_models.algebra.search import Found
 from hlm_models.design.build import RandomBlock
 from hlm_models.results.checks import Check, graded
+from hlm_models.spec.marginal import Part
 from hlm_models.spec.model import ModelSpec
+from hlm_models.types import FloatArray
 
 __all__ = ["certificate", "free_parts"]
 
-FLAT = 1e-9
+FLAT = 1e-7
 """Curvature, relative to the steepest (or to 1), below which a direction counts as flat."""
 
 NEAR = 1e-6
@@ -23,22 +25,17 @@ def certificate(
     """Checks of `best`, in scaled columns, where the criterion is `at`.
 
     At an optimum M Lambda = 0 and M is non-negative on the null space of Lambda', M the derivative
-    of the criterion with respect to P = Lambda Lambda'.
+    of the criterion with respect to P = Lambda Lambda'. Where a shared variance is zero, the sum
+    of M's diagonal, weighted as P is, is non-negative.
     """
     marginal = spec.marginal
     outward = 0.0
     smallest: dict[str, float] = {}
-    for block, Lambda, M in zip(spec.blocks, marginal.factors(best.x), at.M, strict=True):
-        smallest[block.group] = np.inf
-        for columns in free_parts(block):
-            here = np.ix_(columns, columns)
-            u, s, _ = np.linalg.svd(Lambda[here])
-            smallest[block.group] = min(smallest[block.group], float(s.min()))
-            null = u[:, s < 1e-6 * max(1.0, float(s[0]))]
-            if null.shape[1]:
-                # Columns are scaled, so that Z'Z has about n on its diagonal.
-                inside = null.T @ M[here] @ null / spec.design.n
-                outward = max(outward, -float(np.linalg.eigvalsh(inside).min()))
+    factors = marginal.factors(best.x)
+    for block, parts, Lambda, M in zip(spec.blocks, marginal.parts, factors, at.M, strict=True):
+        smallest[block.group] = min(part.size(Lambda) for part in parts)
+        # Columns are scaled, so that Z'Z has about n on its diagonal.
+        outward = max(outward, *(_outward(part, Lambda, M / spec.design.n) for part in parts))
     singular = [group for group, size in smallest.items() if size < 1e-6]
     curvature = np.linalg.eigvalsh(best.hessian)
     flat = float(curvature.min() / max(float(curvature.max()), 1.0))
@@ -87,6 +84,18 @@ def certificate(
             else f"the covariances of the effects of {' and '.join(smallest)} have full rank",
         ),
     )
+
+
+def _outward(part: Part, Lambda: FloatArray, M: FloatArray) -> float:
+    """How fast the criterion falls when a variance of the part that is zero is raised."""
+    here = np.ix_(part.columns, part.columns)
+    if part.weight is not None:
+        return -float(part.weight**2 @ np.diag(M[here])) if part.size(Lambda) < 1e-6 else 0.0
+    u, s, _ = np.linalg.svd(Lambda[here])
+    null = u[:, s < 1e-6 * max(1.0, float(s[0]))]
+    if not null.shape[1]:
+        return 0.0
+    return -float(np.linalg.eigvalsh(null.T @ M[here] @ null).min())
 
 
 def _stationarity(spec: ModelSpec, best: Found) -> str:

@@ -8,13 +8,11 @@ right. It is free of sign. phi = (theta, log sigma).
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from hlm_models.algebra.coupling import Coupled
 from hlm_models.algebra.criterion import Profiled, full_deviance, profiled
-from hlm_models.algebra.crossed import Sweep, sweep
 from hlm_models.algebra.gram import Gram, Scaling, response_products
 from hlm_models.algebra.kernel import OneFactor, one_factor
 from hlm_models.design.build import Design
@@ -22,7 +20,11 @@ from hlm_models.errors import InputErrors
 from hlm_models.parts.covariances import Structure
 from hlm_models.types import FloatArray, IntArray, frozen
 
-__all__ = ["Entries", "Marginal", "SecondOrder", "lower_factor"]
+if TYPE_CHECKING:
+    from hlm_models.algebra.coupling import Coupled
+    from hlm_models.algebra.crossed import Sweep
+
+__all__ = ["Entries", "Marginal", "Part", "SecondOrder", "lower_factor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,31 @@ class Entries:
     index: IntArray
     weight: FloatArray
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Columns of a block whose covariance is one free piece, and how theta fills its Lambda.
+
+    The columns are those of a correlated term, one independent effect, or the effects that share
+    a variance: for these Lambda = theta diag(weight) in scaled columns, else `weight` is None.
+    """
+
+    columns: IntArray
+    weight: FloatArray | None
+
+    @property
+    def pairs(self) -> tuple[IntArray, IntArray]:
+        """Rows and columns, in the block, of the correlations that are free."""
+        rows, columns = np.tril_indices(1 if self.weight is not None else len(self.columns), -1)
+        return self.columns[rows], self.columns[columns]
+
+    def size(self, Lambda: FloatArray) -> float:
+        """Smallest singular value here of a block's Lambda; of a shared variance abs(theta)."""
+        here = Lambda[np.ix_(self.columns, self.columns)]
+        if self.weight is not None:
+            return float(np.linalg.norm(here) / np.linalg.norm(self.weight))
+        return float(np.linalg.svd(here, compute_uv=False).min())
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +96,12 @@ class Marginal:
     """Criterion, estimates and derivatives of one design at any theta.
 
     The pass over the rows is made once, when it is first needed; nothing after it depends on n.
+    `kept` holds scalings and cross-products where they are known without it.
     """
 
     design: Design
     structures: tuple[tuple[Structure, ...], ...]
     kept: "tuple[tuple[Scaling, ...], Gram | Coupled] | None" = None
-    """Scalings and cross-products, where they are known before."""
 
     def with_response(self, y: FloatArray) -> Self:
         """The same model of another response y (n,): only cross-products with y are made anew."""
@@ -100,7 +127,7 @@ class Marginal:
         return self.design.z_scalings
 
     @cached_property
-    def products(self) -> Gram | Coupled:
+    def products(self) -> "Gram | Coupled":
         """Cross-products of the scaled columns."""
         if self.kept is not None:
             return self.kept[1]
@@ -148,6 +175,25 @@ class Marginal:
                     size,
                 )
             )
+        return tuple(found)
+
+    @cached_property
+    def parts(self) -> tuple[tuple[Part, ...], ...]:
+        """The free pieces of every block's covariance."""
+        found = []
+        for block, structures, entries in zip(
+            self.design.blocks, self.structures, self.entries, strict=True
+        ):
+            parts: list[Part] = []
+            for term, structure in zip(block.terms, structures, strict=True):
+                columns = np.arange(term.columns.start, term.columns.stop)
+                if structure == "diagonal":
+                    parts += [Part(columns[k : k + 1], None) for k in range(term.q)]
+                elif structure == "shared":
+                    parts.append(Part(columns, entries.weight[np.isin(entries.rows, columns)]))
+                else:
+                    parts.append(Part(columns, None))
+            found.append(tuple(parts))
         return tuple(found)
 
     @property
@@ -234,11 +280,13 @@ class Marginal:
         """Lambda of one block in raw columns: lower triangular, diagonal >= 0."""
         return lower_factor(np.linalg.solve(self.scales[index].R, self.factors(theta)[index]))
 
-    def sweep(self, theta: FloatArray) -> OneFactor | Sweep:
+    def sweep(self, theta: FloatArray) -> "OneFactor | Sweep":
         """One pass of the kernel."""
         factors = self.factors(theta)
         if isinstance(self.products, Gram):
             return one_factor(factors[0], self.products)
+        from hlm_models.algebra.crossed import sweep
+
         return sweep(factors, self.products)
 
     def at(self, theta: FloatArray, *, reml: bool) -> Profiled:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from scipy.interpolate import BSpline
 
 from hlm_models.data.table import make_table
+from hlm_models.design import columns
 from hlm_models.design.columns import encode
 from hlm_models.errors import InputErrors
 
@@ -254,3 +255,15 @@ def test_row_order_moves_rows_and_nothing_else(order):
 def test_columns_are_contiguous_for_whoever_reads_them_one_by_one():
     assert encode("x*w", TABLE)[1].flags.f_contiguous
     assert encode("x*f", TABLE)[1].flags.f_contiguous
+
+
+@pytest.mark.parametrize(
+    "side", ["x", "1 + x", "x + w", "w + x + 1", "0 + x", "x + 0 + w", "1", "x + x", " x+w "]
+)
+def test_a_sum_of_names_is_read_as_formulaic_reads_it(side):
+    assert columns._sum_of_names(side) == columns._products(side)
+
+
+@pytest.mark.parametrize("side", ["x:w", "x*w", "x - 1", "log(x)", "1 + 0 + x", "2 + x", "I(x+w)"])
+def test_anything_else_is_left_to_formulaic(side):
+    assert columns._sum_of_names(side) is None
