@@ -272,11 +272,14 @@ def _near_boundary(
 ) -> str:
     """How much posterior mass lies near the boundary that the point estimate is on."""
     group = one.variable.partition("_")[2]
-    [block] = [block for block in spec.blocks if block.group == group]
+    at = [block.group for block in spec.blocks].index(group)
+    block = spec.blocks[at]
     start = f"{reference} is on the boundary"
     if one.variable.startswith("sd_"):
         [k] = one.index
-        size = math.sqrt(float(np.mean(block.z[:, k] ** 2)))
+        [part] = [part for part in spec.marginal.parts[at] if k in part.columns]
+        columns = block.z[:, [k] if part.weight is None else part.columns]
+        size = math.sqrt(float(np.mean(np.sum(columns**2, axis=1))))
         near = float(np.mean(draws[one.name] * size < SMALL * draws["sigma"]))
         return f"{start}; {near:.0%} of the posterior has the effect below {SMALL:g} sigma"
     near = float(np.mean(np.abs(draws[one.name]) > STRONG))

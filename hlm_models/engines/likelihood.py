@@ -129,7 +129,7 @@ def optimum(spec: ModelSpec, *, reml: bool) -> tuple[FloatArray, tuple[float, ..
     if not asked and _on_boundary(marginal, found):
         found += _searches(marginal, _scattered(marginal), reml=reml)
     best = min(_finite(found), key=lambda one: one.value)
-    best = minimise(function, best.x, curvature=best.hessian)
+    best = minimise(function, best)
     best = _snapped(marginal, best, function)
     return best.x, tuple(min(one.value, np.inf) + offset for one in found)
 

@@ -55,8 +55,8 @@ def to_pymc(spec: ModelSpec, parameterization: Parameterization) -> pm.Model:
     The data are X, y, Z_g, level_g, and offset and weights where the model has them.
 
     Variables: beta(coef), sigma, and for each group g sd_g(effect_g), corr_g(effect_g, effect_g_2),
-    b_g(g, effect_g). Correlations are built from canonical partial correlations `partial_g`;
-    non-centred effects are b_g = z_g diag(sd) L_corr'.
+    b_g(g, effect_g). Correlations are built from canonical partial correlations `partial_g`, an sd
+    that effects share is `shared_g`; non-centred effects are b_g = z_g diag(sd) L_corr'.
     """
     design = spec.design
     with pm.Model(coords=coords(spec)) as model:

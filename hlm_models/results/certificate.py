@@ -4,13 +4,12 @@ import numpy as np
 
 from hlm_models.algebra.criterion import Profiled
 from hlm_models.algebra.search import Found
-from hlm_models.design.build import RandomBlock
 from hlm_models.results.checks import Check, graded
 from hlm_models.spec.marginal import Part
 from hlm_models.spec.model import ModelSpec
 from hlm_models.types import FloatArray
 
-__all__ = ["certificate", "free_parts"]
+__all__ = ["certificate"]
 
 FLAT = 1e-7
 """Curvature, relative to the steepest (or to 1), below which a direction counts as flat."""
@@ -113,12 +112,3 @@ def _stationarity(spec: ModelSpec, best: Found) -> str:
         f"no minimum at {where}: the criterion can still fall by {best.decrease:.3g} "
         f"(largest gradient {size:.3g})"
     )
-
-
-def free_parts(block: RandomBlock) -> list[list[int]]:
-    """Columns whose covariance is free: all of a correlated term, else each effect by itself."""
-    parts: list[list[int]] = []
-    for term in block.terms:
-        columns = list(range(block.q))[term.columns]
-        parts += [columns] if term.correlated else [[column] for column in columns]
-    return parts

@@ -7,7 +7,7 @@ import numpy as np
 from hlm_models.algebra.criterion import profiled
 from hlm_models.algebra.search import Found
 from hlm_models.errors import FitError
-from hlm_models.results.certificate import certificate, free_parts
+from hlm_models.results.certificate import certificate
 from hlm_models.results.design_checks import design_checks
 from hlm_models.results.fits import PointFit, RandomEstimate
 from hlm_models.spec.marginal import Marginal
@@ -98,21 +98,19 @@ def _random_estimate(
         corr = cov / np.outer(sd, sd)
     np.fill_diagonal(corr, 1.0)
     corr[~np.isfinite(corr)] = 0.0
-    scaled = marginal.factors(theta)[index]
-    singular = bool(
-        np.linalg.matrix_rank(scaled, tol=1e-6 * max(1.0, np.abs(scaled).max())) < block.q
-    )
+    scaled, parts = marginal.factors(theta)[index], marginal.parts[index]
+    singular = any(part.size(scaled) <= 1e-6 * max(1.0, np.abs(scaled).max()) for part in parts)
     se_log_sd = np.full(block.q, np.nan)
     se_z = np.full((block.q, block.q), np.nan)
-    for part in free_parts(block):
-        here = scaled[np.ix_(part, part)]
-        if np.linalg.matrix_rank(here, tol=1e-6 * max(1.0, np.abs(here).max())) < len(part):
+    for part in parts:
+        here = part.columns
+        if part.size(scaled) <= 1e-6 * max(1.0, np.abs(scaled[np.ix_(here, here)]).max()):
             continue
-        rows, columns = (np.array(part)[at] for at in np.tril_indices(len(part), -1))
+        rows, columns = part.pairs
 
         def readable(
             phi: FloatArray,
-            part: list[int] = part,
+            here: IntArray = here,
             rows: IntArray = rows,
             columns: IntArray = columns,
         ) -> FloatArray:
@@ -120,12 +118,12 @@ def _random_estimate(
             psi = lower @ lower.T
             size = np.sqrt(np.diag(psi))
             z = np.arctanh(psi[rows, columns] / (size[rows] * size[columns]))
-            return np.append(np.log(size[part]), z)
+            return np.append(np.log(size[here]), z)
 
         J = _jacobian(readable, phi)
         se = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", J, vcov_phi, J), 0.0))
-        se_log_sd[part] = se[: len(part)]
-        se_z[rows, columns] = se_z[columns, rows] = se[len(part) :]
+        se_log_sd[here] = se[: len(here)]
+        se_z[rows, columns] = se_z[columns, rows] = se[len(here) :]
     back = np.linalg.inv(marginal.scales[index].R)
     pairs = sigma**2 * np.kron(back, back)
     return RandomEstimate(

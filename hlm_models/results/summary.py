@@ -9,7 +9,7 @@ import numpy as np
 
 from hlm_models.design.build import RandomBlock
 from hlm_models.results.fits import Fit, PointFit, PosteriorFit
-from hlm_models.spec.model import ModelSpec
+from hlm_models.spec.model import ModelSpec, free_scales
 from hlm_models.types import FloatArray
 
 if TYPE_CHECKING:
@@ -40,12 +40,16 @@ class Parameter:
 
 
 def parameters(spec: ModelSpec) -> tuple[Parameter, ...]:
-    """Coefficients, standard deviations, free correlations and sigma, in this order."""
+    """Coefficients, standard deviations, free correlations and sigma, in this order.
+
+    A standard deviation that the effects of a term share is one parameter.
+    """
     found = [Parameter(f"beta[{name}]", "beta", (k,)) for k, name in enumerate(spec.design.coef)]
-    for block in spec.blocks:
+    for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
         found += [
-            Parameter(f"sd_{block.group}[{effect}]", f"sd_{block.group}", (k,))
-            for k, effect in enumerate(block.effects)
+            Parameter(name, f"sd_{block.group}", (k,))
+            for term, covariance in zip(block.terms, prior.terms, strict=True)
+            for name, k, _ in free_scales(block, term, covariance)
         ]
     for block in spec.blocks:
         found += [

@@ -30,7 +30,8 @@ class Point:
 def joint_log_density(spec: ModelSpec, point: Point) -> float:
     """Log p(y, beta, sd, corr, sigma, b), normalised (improper priors count as density one).
 
-    The density is with respect to beta, sd, the strict lower triangle of each corr, sigma and b.
+    The density is with respect to beta, sd (one number where a term's effects share it), the
+    strict lower triangle of each corr, sigma and b.
     """
     priors = spec.priors
     total = float(priors.sigma.log_density(np.asarray(point.sigma), place="scale"))

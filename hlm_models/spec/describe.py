@@ -1,12 +1,11 @@
 """A model in words and symbols: equations by level, formula, priors, sizes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hlm_models.design.build import RandomBlock
 from hlm_models.design.contrasts import Factor
 from hlm_models.design.formula import names_in
-from hlm_models.spec.model import ModelSpec
+from hlm_models.spec.model import BlockPrior, ModelSpec, free_scales
 
 __all__ = ["Description", "PriorRow", "describe"]
 
@@ -89,7 +88,7 @@ def _by_level(spec: ModelSpec, block: RandomBlock) -> tuple[tuple[str, tuple[str
     names = ", ".join(f"b[{effect}]ⱼ" for effect in block.effects)
     law = f"({names}) ~ N(0, Ψ)" if block.q > 1 else f"{names} ~ N(0, sd²)"
     if any(not term.correlated for term in block.terms) and block.q > 1:
-        law += ",  Ψ " + _structure(block)
+        law += ",  Ψ " + _structure(block, spec.priors.blocks[0])
     return (
         (
             f"Level 1: rows i = 1..{design.n:,}",
@@ -119,13 +118,13 @@ def _composite(spec: ModelSpec) -> tuple[tuple[str, tuple[str, ...]], ...]:
     design = spec.design
     fixed = [f"β[{name}]" + ("" if name == "Intercept" else f" {name}ᵢ") for name in design.coef]
     random, laws = [], []
-    for block in spec.blocks:
+    for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
         g = block.group
         for effect in block.effects:
             random.append(f"b_{g}[{effect}]" + ("" if effect == "Intercept" else f" {effect}ᵢ"))
         law = f"b_{g} ~ N(0, Ψ_{g}),   {block.J:,} levels"
         structured = block.q > 1 and any(not term.correlated for term in block.terms)
-        laws.append(f"{law},  Ψ_{g} {_structure(block)}" if structured else law)
+        laws.append(f"{law},  Ψ_{g} {_structure(block, prior)}" if structured else law)
     head = f"{design.formula.response}ᵢ = {' + '.join(fixed)}"
     tail = f"     + {' + '.join(random)}{_residual(spec)}"
     return (
@@ -134,10 +133,18 @@ def _composite(spec: ModelSpec) -> tuple[tuple[str, tuple[str, ...]], ...]:
     )
 
 
-def _structure(block: RandomBlock) -> str:
-    if all(not term.correlated for term in block.terms):
-        return "diagonal"
-    return "block diagonal: " + " and ".join(f"({term.text})" for term in block.terms)
+def _structure(block: RandomBlock, prior: BlockPrior) -> str:
+    shared = [
+        term.text
+        for term, covariance in zip(block.terms, prior.terms, strict=True)
+        if covariance.structure == "shared" and term.q > 1
+    ]
+    if len(block.terms) == len(shared) == 1:
+        return "= sd² I"
+    words = "diagonal"
+    if any(term.correlated for term in block.terms):
+        words = "block diagonal: " + " and ".join(f"({term.text})" for term in block.terms)
+    return words + "".join(f", one sd for ({text})" for text in shared)
 
 
 def _prior_rows(spec: ModelSpec) -> tuple[PriorRow, ...]:
@@ -147,10 +154,8 @@ def _prior_rows(spec: ModelSpec) -> tuple[PriorRow, ...]:
     ]
     for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
         for term, covariance in zip(block.terms, prior.terms, strict=True):
-            effects: Sequence[str] = block.effects[term.columns]
             rows += [
-                PriorRow(f"sd_{block.group}[{effect}]", str(sd))
-                for effect, sd in zip(effects, covariance.sd_priors(), strict=True)
+                PriorRow(name, str(sd)) for name, _, sd in free_scales(block, term, covariance)
             ]
             if covariance.correlated:
                 rows.append(PriorRow(f"corr_{block.group} ({term.text})", covariance.corr_text()))

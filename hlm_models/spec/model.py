@@ -11,7 +11,7 @@ import numpy as np
 
 from hlm_models.algebra.gram import root_mean_square
 from hlm_models.config.settings import FitSettings, PriorSettings, RemlSettings
-from hlm_models.design.build import Design, RandomBlock
+from hlm_models.design.build import Design, RandomBlock, Term
 from hlm_models.errors import InputErrors, Problem, nearest
 from hlm_models.parts.covariances import Covariance
 from hlm_models.parts.covariances.diagonal import Diagonal
@@ -23,7 +23,14 @@ from hlm_models.parts.residuals import Residual
 from hlm_models.spec.marginal import Marginal
 from hlm_models.types import FloatArray, frozen
 
-__all__ = ["BlockPrior", "ModelSpec", "Parameterization", "Priors", "resolve_priors"]
+__all__ = [
+    "BlockPrior",
+    "ModelSpec",
+    "Parameterization",
+    "Priors",
+    "free_scales",
+    "resolve_priors",
+]
 
 Parameterization = Literal["centered", "noncentered"]
 RESERVED = (
@@ -39,6 +46,7 @@ MADE = (
     "Z_{}",
     "level_{}",
     "partial_{}",
+    "shared_{}",
 )
 """Names that a group gives to variables and dimensions of every graph and posterior."""
 
@@ -108,6 +116,21 @@ class ModelSpec:
             tuple(term.structure for term in prior.terms) for prior in self.priors.blocks
         )
         return Marginal(self.design, structures)
+
+
+def free_scales(
+    block: RandomBlock, term: Term, covariance: Covariance
+) -> list[tuple[str, int, Prior]]:
+    """Name, column of the block and prior of each standard deviation that a term has.
+
+    One that several effects share is named after the term and stands at the first of them.
+    """
+    priors = covariance.sd_priors()
+    names = block.effects[term.columns] if len(priors) == term.q else (term.text,)
+    return [
+        (f"sd_{block.group}[{name}]", term.columns.start + k, prior)
+        for k, (name, prior) in enumerate(zip(names, priors, strict=True))
+    ]
 
 
 def resolve_priors(settings: PriorSettings, design: Design) -> Priors:
@@ -253,7 +276,8 @@ def _contradiction(prior: Covariance, text: str, q: int) -> str:
         )
     if q == 1:
         return f"({text}) has one effect, hence no correlation for {prior.kind}: use kind: diagonal"
-    return f"({text}) has independent effects, hence no correlation for {prior.kind}: use diagonal"
+    words = f"({text}) has independent effects, hence no correlation for {prior.kind}"
+    return f"{words}: use diagonal, or shared for one variance"
 
 
 def _effect_scales(z: FloatArray, effects: Sequence[str], s_y: float) -> list[float]:

@@ -4,7 +4,7 @@ import numpy as np
 
 from hlm_models.errors import InputErrors, Problem
 from hlm_models.spec.density import Point, linear_predictor, residual_scale
-from hlm_models.spec.model import ModelSpec
+from hlm_models.spec.model import ModelSpec, free_scales
 from hlm_models.types import FloatArray
 
 __all__ = ["draw_prior", "draw_response", "improper"]
@@ -19,13 +19,7 @@ def improper(spec: ModelSpec) -> tuple[str, ...]:
     ]
     for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
         for term, covariance in zip(block.terms, prior.terms, strict=True):
-            names += [
-                f"sd_{block.group}[{effect}]"
-                for effect, sd in zip(
-                    block.effects[term.columns], covariance.sd_priors(), strict=True
-                )
-                if not sd.proper
-            ]
+            names += [name for name, _, sd in free_scales(block, term, covariance) if not sd.proper]
     return tuple(names + ([] if spec.priors.sigma.proper else ["sigma"]))
 
 

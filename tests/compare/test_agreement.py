@@ -386,6 +386,30 @@ def test_a_correlation_of_one_is_a_boundary_and_the_share_near_it_is_named(sign,
     assert rows["sigma"].verdict == "agree"
 
 
+def test_the_size_of_effects_that_share_a_variance_is_that_of_all_together():
+    # Intercept and days together have the root mean square sqrt(1 + 28.5).
+    name = "sd_subject[days || subject]"
+    overrides = [
+        "formula=reaction ~ days + (days || subject)",
+        "priors.groups={subject: {kind: shared, sd: {kind: half_normal, scale: 1}}}",
+    ]
+    ref = hlm.fit(hlm.build("sleepstudy-slopes", overrides=overrides), engine="reml")
+    fit = canned_posterior(ref.spec, ref, np.random.default_rng(6), draws=1000, replicates=4)
+    edge = 0.1 * 25.0 / math.sqrt(29.5)
+    sd = np.where(np.arange(4000) < 1000, 0.99 * edge, 1.01 * edge).reshape(SIZE)
+    both, sigma = np.stack([sd, sd], axis=-1), 25.0 + 1e-3 * normal()
+    near = agreement(with_draws(fit, sd_subject=both, sigma=sigma), singular(ref, 0.0))
+    [row] = [row for row in near.rows if row.parameter.startswith("sd_")]
+    assert (row.parameter, row.verdict) == (name, "boundary")
+    assert " 25% of the posterior" in row.why
+    # Its own prior is looked at: it is e^35 times as dense at 3 as at the estimate, 8.9.
+    sd = 3 + 0.1 * normal()
+    far = agreement(with_draws(fit, sd_subject=np.stack([sd, sd], axis=-1)), ref)
+    [row] = [row for row in far.rows if row.parameter == name]
+    assert (row.verdict, row.cause) == ("shifted", "prior")
+    assert row.estimate == ref.random[0].sd[0]
+
+
 def test_the_size_of_a_slope_near_the_boundary_is_that_of_its_typical_effect(slopes):
     # days runs over 0..9, with a root mean square of sqrt(28.5): by so much a slope moves y.
     fit, ref = slopes

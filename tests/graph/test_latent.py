@@ -84,7 +84,8 @@ def globals_at(spec, values):
         sd, factor = np.empty(block.q, dtype=complex), np.eye(block.q, dtype=complex)
         for i, (term, covariance) in enumerate(zip(block.terms, prior.terms, strict=True)):
             label = block.group if len(block.terms) == 1 else f"{block.group}_{i + 1}"
-            sd[term.columns] = vector(values, f"sd_{label}", covariance.sd_priors())
+            name = f"{'shared' if covariance.kind == 'shared' else 'sd'}_{label}"
+            sd[term.columns] = vector(values, name, covariance.sd_priors())
             if term.correlated:
                 partial = 2 * expit(values[f"partial_{label}_logodds__"]) - 1
                 factor[term.columns, term.columns] = factor_of(partial, term.q)
@@ -96,10 +97,11 @@ def globals_at(spec, values):
 def flat_globals(spec, values):
     """What the reference density is with respect to, b left out."""
     beta, sigma, sds, factors = globals_at(spec, values)
-    pieces = [beta, np.atleast_1d(sigma), *sds]
-    for block, factor in zip(spec.blocks, factors, strict=True):
+    pieces = [beta, np.atleast_1d(sigma)]
+    for block, prior, sd, factor in zip(spec.blocks, spec.priors.blocks, sds, factors, strict=True):
         corr = factor @ factor.T
-        for term in block.terms:
+        for term, covariance in zip(block.terms, prior.terms, strict=True):
+            pieces.append(sd[term.columns][: len(covariance.sd_priors())])
             if term.correlated:
                 here = corr[term.columns, term.columns]
                 pieces.append(here[np.tril_indices(term.q, -1)])
@@ -236,6 +238,21 @@ OTHERS = {
     "nested groups": ("y ~ x + (1 | school/room)", {}),
     "stacked terms": ("y ~ x + w + v + (x | school) + (0 + w + v | school)", {}),
     "two bars": ("y ~ x + w + (x + w || school)", {}),
+    "one variance": ("y ~ x + w + (x + w || school)", {"groups": {"school": {"kind": "shared"}}}),
+    "one variance of a term": (
+        "y ~ x + w + v + (x | school) + (0 + w + v || school) + (1 | room)",
+        {
+            "groups": {
+                "school": {
+                    "0 + w + v || school": {
+                        "kind": "shared",
+                        "sd": {"kind": "uniform", "lower": 0, "upper": 9},
+                    }
+                },
+                "room": {"kind": "shared", "sd": HALF},
+            }
+        },
+    ),
     "no intercept": ("y ~ 0 + x + w + (0 + x | school)", {}),
     "flat priors": (
         "y ~ x + (1 | school)",

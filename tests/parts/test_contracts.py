@@ -320,7 +320,9 @@ def test_drawn_standard_deviations_have_their_priors(prior, q):
             lambda x, one=one: np.exp(one.log_density(np.asarray(x), place="scale")), drawn, 0.0
         )
         assert stats.kstest(np.clip(uniform, 0, 1), "uniform").pvalue > 1e-4
-    if q > 1:
+    if prior.structure == "shared":
+        np.testing.assert_array_equal(sd, np.repeat(sd[:, :1], q, axis=1))
+    elif q > 1:
         assert abs(stats.spearmanr(sd[:, 0], sd[:, 1]).statistic) < 4 / math.sqrt(4000)
 
 
@@ -361,7 +363,7 @@ def test_the_pymc_form_of_a_covariance_has_the_density(prior, q):
 
     def flat(x):
         sd, corr = place(*unpacked(x))
-        return np.append(sd, corr[rows, columns])
+        return np.append(sd[: len(prior.sd_priors())], corr[rows, columns])
 
     for _ in range(3):
         x = rng.normal(scale=0.8, size=sum(value.size for value in start))
@@ -377,6 +379,15 @@ def test_a_prior_of_an_effect_that_the_term_lacks_is_refused_with_the_effects():
     prior = COVARIANCES["diagonal"](sd={"dys": {"kind": "half_normal"}})
     with pytest.raises(InputErrors, match=r"'dys'.*did you mean 'days'.*Intercept, days"):
         prior.resolve(EFFECTS[:2], [1.0, 1.0])
+
+
+def test_unequal_standard_deviations_are_none_of_a_shared_variance():
+    prior = covariance("shared", 3, {})
+    [one] = prior.sd_priors()
+    same = prior.log_density(np.full(3, 0.7), np.eye(3))
+    assert same == one.log_density(np.asarray(0.7), place="scale")
+    assert prior.log_density(np.array([0.7, 0.7, 0.7 * (1 + 1e-14)]), np.eye(3)) == same
+    assert prior.log_density(np.array([0.7, 0.7, 0.71]), np.eye(3)) == -np.inf
 
 
 def test_standard_deviations_of_different_kinds_stand_in_their_order():

@@ -34,6 +34,22 @@ def test_independent_effects_are_said_to_be_so():
     assert "diagonal" not in text("sleepstudy-slopes")
 
 
+def with_shared(formula, priors):
+    head = {"schema": 1, "name": "m", "data": {"source": "sleepstudy"}, "formula": formula}
+    return describe(build({**head, "priors": {"groups": {"subject": priors}}}))
+
+
+def test_a_shared_variance_is_said_to_be_so():
+    found = with_shared("reaction ~ days + (days || subject)", {"kind": "shared"})
+    assert found.text().endswith("(b[Intercept]ⱼ, b[days]ⱼ) ~ N(0, Ψ),  Ψ = sd² I")
+    rows = {row.parameter: row.prior for row in found.priors}
+    assert [name for name in rows if name.startswith("sd")] == ["sd_subject[days || subject]"]
+    assert rows["sd_subject[days || subject]"].startswith("half_student_t(3, ")
+    term = "0 + days + I(days**2) || subject"
+    text = with_shared(f"reaction ~ days + (1 | subject) + ({term})", {term: {"kind": "shared"}})
+    assert text.text().endswith(f"Ψ diagonal, one sd for ({term})")
+
+
 def test_two_groups_are_written_on_one_line():
     penicillin = {
         "schema": 1,

@@ -177,6 +177,26 @@ def test_diagonal_of_a_correlated_term_is_refused_with_the_two_bars():
     assert "lkj" in found["priors.groups.school.kind"]
 
 
+def test_shared_of_a_correlated_term_is_refused_with_the_two_bars():
+    [found] = problems(priors={"groups": {"school": {"kind": "shared"}}}).values()
+    assert found == (
+        "shared means independent effects, but (x | school) lets them correlate: "
+        "write (x || school) in the formula, or use lkj"
+    )
+
+
+def test_a_shared_sd_by_default_lets_the_effects_move_a_row_as_one_with_its_own_would():
+    formula = "y ~ x + (0 + x + I(3 * x) || school)"
+    shared, apart = (
+        spec(formula, priors).priors.blocks[0].terms[0]
+        for priors in ({"groups": {"school": {"kind": "shared"}}}, {})
+    )
+    first, second = apart.sd_priors()
+    assert first.scale == pytest.approx(3 * second.scale)
+    [one] = shared.sd_priors()
+    assert one.scale == pytest.approx(S_Y / math.hypot(S_X, 3 * S_X))
+
+
 def test_all_problems_of_the_priors_come_at_once():
     given = {
         "beta": {"xx": {"kind": "flat"}},

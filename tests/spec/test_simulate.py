@@ -109,5 +109,21 @@ def test_what_has_an_improper_prior_is_named():
     assert all(name in str(caught.value) for name in names)
 
 
+def test_an_improper_prior_of_a_shared_sd_is_named_once():
+    found = spec(
+        "y ~ x + (x || school)", groups={"school": {"kind": "shared", "sd": {"kind": "flat"}}}
+    )
+    assert improper(found) == ("sd_school[x || school]",)
+
+
+def test_effects_of_a_shared_variance_are_drawn_with_one():
+    model = spec("y ~ x + (x || school)", groups={"school": {"kind": "shared"}})
+    rng = np.random.default_rng(4)
+    draws = [draw_prior(model, rng) for _ in range(DRAWS)]
+    assert all(at.sd[0][0] == at.sd[0][1] for at in draws)
+    z = np.concatenate([at.b[0] / at.sd[0] for at in draws])
+    np.testing.assert_allclose(z.T @ z / len(z), np.eye(2), atol=5 * math.sqrt(2 / len(z)))
+
+
 def test_proper_priors_have_nothing_to_name(model):
     assert improper(model) == ()

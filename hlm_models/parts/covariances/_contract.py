@@ -36,7 +36,7 @@ ScalePriors = Annotated[
 class Covariance(Part):
     """Prior of Psi = diag(sd) corr diag(sd), the covariance of one random term's q effects.
 
-    `sd` is one prior that every effect shares, or a mapping from effect to prior; `resolve` makes
+    `sd` is one prior for each effect alike, or a mapping from effect to prior; `resolve` makes
     it a mapping that names every effect, with numbers in place of `auto`. `correlated` says whether
     the effects of a term may be correlated: the formula's bar decides, and the prior must match it.
     """
@@ -63,12 +63,19 @@ class Covariance(Part):
         return self.model_copy(update={"sd": priors})
 
     def sd_priors(self) -> list[Prior]:
-        """The prior of each effect's standard deviation; needs a resolved covariance."""
+        """The prior of each free standard deviation, one alone where the effects share it.
+
+        Needs a resolved covariance.
+        """
         assert isinstance(self.sd, dict), "covariance is not resolved yet"
         return list(self.sd.values())
 
     def log_density(self, sd: FloatArray, corr: FloatArray) -> float:
-        """Normalised log density with respect to sd (q,) and the strict lower triangle of corr."""
+        """Normalised log density at sd (q,) and corr (q, q).
+
+        With respect to what is free in them: the strict lower triangle of corr, and each sd, or
+        the one number that all of them are; `-inf` where they are no such covariance.
+        """
         raise NotImplementedError
 
     def draw(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
