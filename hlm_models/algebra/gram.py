@@ -85,12 +85,13 @@ def scaling(columns: FloatArray, *, constant: int | None) -> Scaling:
     if constant is not None:
         shift = columns.mean(axis=0)
         shift[constant] = 0.0
-    unit = np.array([root_mean_square(columns[:, j], shift[j]) for j in range(k)])
+    unit = np.array(
+        [1.0 if j == constant else root_mean_square(columns[:, j], shift[j]) for j in range(k)]
+    )
     # A constant column leaves rounding noise, not spread: it is a column of zeros once centred.
     unit[unit <= 1e-13 * np.abs(shift)] = 1.0
     R = np.diag(unit)
     if constant is not None:
-        unit[constant] = 1.0
         R[constant] = shift
         R[constant, constant] = 1.0
     return Scaling(frozen(shift), frozen(unit), frozen(R))
@@ -104,8 +105,8 @@ def root_mean_square(column: FloatArray, centre: float) -> float:
 @njit(cache=True, fastmath={"reassoc", "contract"})
 def _square(column, centre):  # type: ignore[no-untyped-def]
     total = 0.0
-    for value in column:
-        total += (value - centre) ** 2
+    for i in range(len(column)):
+        total += (column[i] - centre) ** 2
     return total
 
 

@@ -74,7 +74,7 @@ class OneFactor:
 
     def effects(self, v: FloatArray) -> tuple[FloatArray, ...]:
         """Conditional means of b (J, q) given the weights v (k,) of W, v = (-beta, 1)."""
-        return (np.einsum("jab,bcj,c->ja", self.E, self.gram.H, v, optimize=True),)
+        return (np.einsum("jab,bj->ja", self.E, np.einsum("bcj,c->bj", self.gram.H, v)),)
 
     def effect_covariances(self) -> tuple[FloatArray, ...]:
         """Conditional covariances of b given beta, over sigma^2: (J, q, q)."""

@@ -61,13 +61,15 @@ def evaluate(function: ValueAndGradient, x: FloatArray) -> Found:
 
 def minimise(
     function: ValueAndGradient,
-    start: FloatArray,
+    start: FloatArray | Found,
     *,
     curvature: FloatArray | None = None,
     tolerance: float = 0.0,
     steps: int = 500,
 ) -> Found:
     """Local minimum of `function` from `start`, by quasi-Newton steps within a trust region.
+
+    `start` may be the end of another search, to go on from there.
 
     The curvature starts as forward differences of the gradient (or as `curvature`) and follows by
     symmetric rank-one updates, which see negative curvature too: a saddle (theta = 0 always is a
@@ -83,20 +85,14 @@ def minimise(
         evaluations += 1
         return function(x)
 
-    def differences(x: FloatArray, gradient: FloatArray) -> FloatArray:
-        H = np.empty((len(x), len(x)))
-        for i in range(len(x)):
-            there = x.copy()
-            there[i] += 1e-5 * max(1.0, abs(x[i]))
-            H[i] = (evaluate(there)[1] - gradient) / (there[i] - x[i])
-        # Beside a wall of values that are not finite, go down the gradient until steps tell more.
-        return (H + H.T) / 2 if np.isfinite(H).all() else np.eye(len(x))
-
-    x = start.astype(float)
-    value, gradient = evaluate(x)
+    if isinstance(start, Found):
+        x, value, gradient, curvature = start.x, start.value, start.gradient, start.hessian
+    else:
+        x = start.astype(float)
+        value, gradient = evaluate(x)
     if not (np.isfinite(value) and np.isfinite(gradient).all()):
         return Found(x, value, gradient, np.zeros((len(x), len(x))), evaluations)
-    H = differences(x, gradient) if curvature is None else curvature
+    H = _differences(evaluate, x, gradient) if curvature is None else curvature
     fresh, rejected, radius = curvature is None, 0, 1.0
     for _ in range(steps):
         curvatures, axes = np.linalg.eigh(H)
@@ -116,7 +112,7 @@ def minimise(
         if settled and not np.linalg.norm(new_gradient) < 0.5 * np.linalg.norm(gradient):
             if fresh:
                 break
-            H, fresh = differences(x, gradient), True
+            H, fresh = _differences(evaluate, x, gradient), True
             continue
         length = float(np.linalg.norm(step))
         # A step too long says nothing of a saddle, which its curvature would hide.
@@ -132,8 +128,19 @@ def minimise(
             if radius < 1e-12:
                 break
         if rejected == REJECTIONS:
-            H, fresh, rejected = differences(x, gradient), True, 0
+            H, fresh, rejected = _differences(evaluate, x, gradient), True, 0
     return Found(x, value, gradient, H, evaluations)
+
+
+def _differences(function: ValueAndGradient, x: FloatArray, gradient: FloatArray) -> FloatArray:
+    """Forward differences of the gradient, symmetrised."""
+    H = np.empty((len(x), len(x)))
+    for i in range(len(x)):
+        there = x.copy()
+        there[i] += 1e-5 * max(1.0, abs(x[i]))
+        H[i] = (function(there)[1] - gradient) / (there[i] - x[i])
+    # Beside a wall of values that are not finite, go down the gradient until steps tell more.
+    return (H + H.T) / 2 if np.isfinite(H).all() else np.eye(len(x))
 
 
 def _rank_one(H: FloatArray, step: FloatArray, change: FloatArray) -> FloatArray:

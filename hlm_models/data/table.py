@@ -341,7 +341,7 @@ def label_column(series: pd.Series, *, group: bool) -> LabelColumn:
         codes, levels = (np.cumsum(present) - 1)[codes], levels[present]
     else:
         codes, levels = pd.factorize(series)
-        if sort == "number" or not group:
+        if (sort == "number" or not group) and not levels.is_monotonic_increasing:
             order = np.argsort(levels)  # of levels, not rows, as factorize(sort=True) needs
             codes, levels = np.argsort(order).astype(np.int32)[codes], levels[order]
     whole = pd.api.types.is_integer_dtype(levels)

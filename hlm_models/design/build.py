@@ -139,7 +139,7 @@ class Design:
     def y_square(self) -> float:
         """Sum of w y^2: what a sum of squares is large or small beside."""
         rows = self.y if self.root_weights is None else self.y * self.root_weights
-        return float(np.square(rows).sum())
+        return float(np.einsum("i,i->", rows, rows))
 
     @cached_property
     def y_fit(self) -> FloatArray:

@@ -7,7 +7,6 @@ from typing import Self
 import numpy as np
 
 from hlm_models.algebra.search import minimise
-from hlm_models.results.certificate import free_parts
 from hlm_models.results.extract import estimated
 from hlm_models.results.fits import PointFit
 from hlm_models.results.summary import parameters
@@ -70,11 +69,11 @@ class QuickFit:
     def singular(self) -> bool:
         """Whether some combination of effects that may correlate does not vary."""
         return any(
-            np.linalg.svd(Lambda[np.ix_(part, part)], compute_uv=False).min() < SINGULAR
-            for block, Lambda in zip(
-                self.marginal.design.blocks, self.marginal.factors(self.theta), strict=True
+            part.size(Lambda) < SINGULAR
+            for Lambda, parts in zip(
+                self.marginal.factors(self.theta), self.marginal.parts, strict=True
             )
-            for part in free_parts(block)
+            for part in parts
         )
 
     def population(self, spec: ModelSpec) -> FloatArray:
