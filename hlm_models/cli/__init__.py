@@ -29,5 +29,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     # Typer turns Ctrl-C into this status, and other exits into theirs.
     if status == INTERRUPTED:
-        print("interrupted: what was under way left no file behind", file=sys.stderr)
+        print("interrupted: nothing half-written was left behind", file=sys.stderr)
     return status if isinstance(status, int) else 0

@@ -36,6 +36,31 @@ Keep = Annotated[
 ]
 
 
+Df = Annotated[
+    str | None,
+    typer.Option(
+        metavar="METHOD",
+        help="Degrees of freedom: satterthwaite (the default), kenward-roger (reml only).",
+    ),
+]
+Anova = Annotated[bool, typer.Option("--anova", help="Type III F tests of the terms.")]
+Intervals = Annotated[
+    str | None,
+    typer.Option(metavar="KIND", help="Intervals of all parameters: profile, bootstrap."),
+]
+Draws = Annotated[
+    int | None,
+    typer.Option("--bootstrap-draws", min=2, help="Refits of the bootstrap; 1000 by default."),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes of the bootstrap; one by default.")
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Keep the bootstrap's refits there, and go on from them."),
+]
+
+
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, ensure_ascii=False))
 
@@ -172,18 +197,37 @@ def fit(
         Path | None, typer.Option(metavar="FILE", help="Save the fit: .nc for draws, .json else.")
     ] = None,
     force: Over = False,
+    df: Df = None,
+    anova: Anova = False,
+    intervals: Intervals = None,
+    draws: Draws = None,
+    workers: Workers = None,
+    resume: Resume = None,
     as_json: Json = False,
     overrides: Set = [],
     configs: Configs = [],
 ) -> int:
     """Fit by one engine and print the summary."""
+    from hlm_models.cli.asked import asked
     from hlm_models.cli.progress import shown
     from hlm_models.engines.find import find
     from hlm_models.results.checks import worst
     from hlm_models.results.document import document
+    from hlm_models.results.fits import PointFit
     from hlm_models.results.save import save_fit
 
-    suffix = ".nc" if find(engine).draws else ".json"
+    chosen = find(engine)
+    further = asked(
+        chosen,
+        models=len(names),
+        df=df,
+        anova=anova,
+        intervals=intervals,
+        draws=draws,
+        workers=workers,
+        folder=resume,
+    )
+    suffix = ".nc" if chosen.draws else ".json"
     if out is not None and len(names) > 1:
         raise InputErrors.one("--out names one file, and there are several models", key="--out")
     if out is not None and out.suffix != suffix:
@@ -199,13 +243,18 @@ def fit(
         spec = models.build(name, overrides=overrides, folders=configs)
         with shown(name) as progress:
             found = models.fit(spec, engine, progress=progress, log_likelihood=keep)
+            inference = None
+            if further is not None and isinstance(found, PointFit):
+                from hlm_models.api.inference import infer
+
+                inference = infer(found, further, progress=progress)
         failed |= worst(found.checks) == "fail"
         if out is not None:
             save_fit(found, out)
         if as_json:
-            documents.append(document(found))
+            documents.append(document(found) if inference is None else inference.document())
         else:
-            print(text.fit(found))
+            print(text.fit(found, inference))
     if as_json:
         _print_json(documents[0] if len(documents) == 1 else documents)
     return 1 if failed else 0

@@ -38,7 +38,9 @@ def shown(name: str) -> Iterator[Progress]:
         task = bars.add_task(f"{name}: starting", total=None, detail="")
 
         def bar(step: Step) -> None:
-            detail = f"{step.done:,} of {step.total:,} draws, {step.divergences} divergent"
+            detail = f"{step.done:,} of {step.total:,} draws"
+            if step.divergences is not None:
+                detail += f", {step.divergences} divergent"
             bars.update(
                 task,
                 description=f"{name}: {step.stage}",

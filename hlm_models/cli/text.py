@@ -8,8 +8,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hlm_models.api.inference import Inference, Intervals
     from hlm_models.api.runs import Run
     from hlm_models.compare.agreement import Agreement
+    from hlm_models.inference.f_tests import FTest
     from hlm_models.parts.datasets import Dataset
     from hlm_models.results.checks import Check
     from hlm_models.results.fits import Fit
@@ -87,11 +89,16 @@ def show(
 
 def _random_terms(spec: "ModelSpec") -> list[str]:
     """Each term by the name that priors use for it, with its effects."""
+    words = {
+        "unstructured": " (correlated)",
+        "diagonal": " (independent)",
+        "shared": " (independent, one sd)",
+    }
     return [
         f"{term.text}: {', '.join(block.effects[term.columns])}"
-        + (" (correlated)" if term.correlated else " (independent)" if term.q > 1 else "")
-        for block in spec.blocks
-        for term in block.terms
+        + (words[covariance.structure] if term.q > 1 else "")
+        for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True)
+        for term, covariance in zip(block.terms, prior.terms, strict=True)
     ]
 
 
@@ -119,11 +126,13 @@ def show_document(
     }
 
 
-def fit(found: "Fit") -> str:
-    """What `hlm fit` prints."""
+def fit(found: "Fit", inference: "Inference | None" = None) -> str:
+    """What `hlm fit` prints, with what was asked about the fit."""
     from hlm_models.results.fits import PointFit
     from hlm_models.results.summary import summary
 
+    if inference is not None:
+        found = inference.fit
     spec = found.spec
     groups = ", ".join(f"{block.J:,} {block.group}" for block in spec.blocks)
     head = f"{spec.name} by {found.engine}: {spec.design.n:,} rows, {groups}\n"
@@ -134,15 +143,69 @@ def fit(found: "Fit") -> str:
         for name, row in zip(frame.index, frame.itertuples(index=False), strict=True)
     ]
     body = table(["parameter", *map(str, frame)], rows, right=range(1, frame.shape[1] + 1))
+    if inference is not None:
+        body += f"\n\n{_inference(inference)}"
     if isinstance(found, PointFit):
+        from hlm_models.results.variance import icc, r2
+
         name = "REML criterion" if found.engine == "reml" else "deviance"
+        share, together = r2(found), icc(found)["adjusted"].iloc[-1]
         body += (
             f"\n\n{name} {found.criterion:.4f}, log likelihood {found.loglik:.4f}, "
-            f"AIC {found.aic:.2f}, BIC {found.bic:.2f}"
+            f"AIC {found.aic:.2f}, AICc {found.aicc:.2f}, BIC {found.bic:.2f}\n"
+            f"ICC {together:.3f}, R2 marginal {share.marginal:.3f}, conditional "
+            f"{share.conditional:.3f}"
         )
     else:
         body += f"\n\n{found.sampler}, {found.parameterization}, {found.divergences} divergences"
     return f"{head}\n\n{body}\n\n{checks(found.checks)}\n"
+
+
+def _inference(found: "Inference") -> str:
+    """The method of the degrees of freedom, and the tables that were asked for."""
+    pieces = [f"Degrees of freedom of the coefficients: {found.method}"]
+    if found.terms is not None:
+        pieces.append(_terms(found.terms))
+    if found.intervals is not None:
+        pieces.append(_intervals(found.intervals))
+    return "\n\n".join(pieces)
+
+
+def _terms(tests: "Mapping[str, FTest]") -> str:
+    """Type III tests; in words where there is no term."""
+    if not tests:
+        return "Type III tests: none, for the intercept is the only term"
+    rows = [
+        [
+            term,
+            str(test.num_df),
+            _cell("df", test.den_df),
+            number(test.F),
+            _cell("p", test.p),
+        ]
+        for term, test in tests.items()
+    ]
+    head = ["term", "num_df", "den_df", "F", "p"]
+    return "Type III tests\n" + table(head, rows, right=range(1, 5))
+
+
+def _intervals(found: "Intervals") -> str:
+    """Intervals of all parameters."""
+    how = "estimates by ML"
+    if found.kind == "bootstrap":
+        how = ", ".join(f"{count:,} {what}" for what, count in found.counts.items())
+        how = f"percentiles; {how}"
+    rows = [
+        [row.name, number(row.estimate), number(row.lower), number(row.upper), row.note]
+        for row in found.rows
+    ]
+    head = ["parameter", "estimate", "lower", "upper", "note"]
+    if not any(row.note for row in found.rows):
+        head, rows = head[:-1], [row[:-1] for row in rows]
+    else:
+        rows = wrapped(rows, head)
+    lines = table(head, rows, right=range(1, 4))
+    return f"{found.level:.0%} {found.kind} intervals ({how})\n{lines}"
 
 
 def _beside_formula(spec: "ModelSpec") -> list[str]:

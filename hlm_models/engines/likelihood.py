@@ -16,7 +16,7 @@ from hlm_models.results.fits import PointFit
 from hlm_models.results.progress import Progress, Step
 from hlm_models.spec.marginal import Marginal, lower_factor
 from hlm_models.spec.model import ModelSpec
-from hlm_models.types import FloatArray
+from hlm_models.types import FloatArray, frozen
 
 __all__ = ["fit", "optimum", "refusals"]
 
@@ -165,8 +165,9 @@ def _searches(marginal: Marginal, starts: Sequence[Start], *, reml: bool) -> lis
 
 def _warm() -> None:
     """Load the compiled kernel, or compile it where no cache of it is left."""
-    one = np.ones((1, 1, 1))
-    level_pass(one[0], one, np.ones((1, 2, 1)), np.eye(2), derivatives=True)
+    # Read-only blocks, as fits have them: others would be compiled for by themselves.
+    G, H = frozen(np.ones((1, 1, 1))), frozen(np.ones((1, 2, 1)))
+    level_pass(np.ones((1, 1)), G, H, np.eye(2), derivatives=True)
 
 
 def _exact() -> FitError:

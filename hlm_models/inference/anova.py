@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from hlm_models.inference.approximation import Method, approximation
+from hlm_models.inference.approximation import Approximation, Method, approximation
 from hlm_models.inference.f_tests import FTest
 from hlm_models.inference.type_three import type_three
 from hlm_models.results.fits import PointFit
@@ -11,7 +11,7 @@ from hlm_models.results.fits import PointFit
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Anova", "anova"]
+__all__ = ["Anova", "anova", "term_tests"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,11 @@ def anova(fit: PointFit, *, df: Method = "satterthwaite") -> Anova:
     RefusalError
         what Kenward and Roger's method cannot do.
     """
-    found = approximation(fit, df)
+    tests = term_tests(fit, approximation(fit, df))
+    return Anova(df, tuple(tests), tuple(tests.values()))
+
+
+def term_tests(fit: PointFit, found: Approximation) -> dict[str, FTest]:
+    """The type III test of each term, by one approximation of the fit."""
     contrasts = type_three(fit.spec.design)
-    tests = tuple(found.joint(L, L @ fit.beta) for L in contrasts.values())
-    return Anova(df, tuple(contrasts), tests)
+    return {term: found.joint(L, L @ fit.beta) for term, L in contrasts.items()}

@@ -9,7 +9,7 @@ from hlm_models.inference.satterthwaite import Satterthwaite
 from hlm_models.results.fits import Fit, PointFit
 from hlm_models.types import FloatArray
 
-__all__ = ["METHODS", "Approximation", "Method", "approximation"]
+__all__ = ["METHODS", "Approximation", "Method", "approximation", "method"]
 
 Method = Literal["satterthwaite", "kenward-roger"]
 
@@ -47,10 +47,22 @@ def approximation(fit: Fit, df: str) -> Approximation:
         )
     if fit.spec.design.p == 0:
         raise InputErrors.one("this model has no coefficients to test", key="formula")
-    if df not in METHODS:
-        raise InputErrors.one(
-            f"'{df}' is no method for degrees of freedom{nearest(df, METHODS)} "
-            f"(methods: {', '.join(METHODS)})",
-            key="df",
-        )
-    return Satterthwaite(fit) if df == "satterthwaite" else kenward_roger(fit)
+    return Satterthwaite(fit) if method(df) == "satterthwaite" else kenward_roger(fit)
+
+
+def method(name: str) -> Method:
+    """The method of that name.
+
+    Raises
+    ------
+    InputErrors
+        there is none.
+    """
+    for one in METHODS:
+        if name == one:
+            return one
+    raise InputErrors.one(
+        f"'{name}' is no method for degrees of freedom{nearest(name, METHODS)} "
+        f"(methods: {', '.join(METHODS)})",
+        key="df",
+    )

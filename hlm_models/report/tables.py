@@ -11,6 +11,7 @@ from hlm_models.compare.agreement import Agreement, AgreementRow
 from hlm_models.results.checks import Check
 from hlm_models.results.fits import PointFit, PosteriorFit
 from hlm_models.results.summary import DrawRow, PointRow
+from hlm_models.results.variance import icc, r2
 from hlm_models.spec.describe import Description
 from hlm_models.spec.model import ModelSpec
 
@@ -269,9 +270,11 @@ def posterior_table(fit: PosteriorFit, rows: Sequence[DrawRow]) -> Table:
 def point_table(fit: PointFit, rows: Sequence[PointRow]) -> Table:
     """Estimates with standard errors, tests of the coefficients and criteria."""
     absent = any(math.isnan(row.se) for row in rows)
+    share, together = r2(fit), icc(fit)["adjusted"].iloc[-1]
     return Table(
         f"{fit.spec.name}, {fit.engine}: criterion {fixed(fit.criterion, 2)}, "
-        f"log likelihood {fixed(fit.loglik, 2)}, AIC {fixed(fit.aic, 2)}, BIC {fixed(fit.bic, 2)}",
+        f"log likelihood {fixed(fit.loglik, 2)}, AIC {fixed(fit.aic, 2)}, "
+        f"AICc {fixed(fit.aicc, 2)}, BIC {fixed(fit.bic, 2)}",
         (
             Column("parameter", "name"),
             Column("estimate", side="reference"),
@@ -294,7 +297,10 @@ def point_table(fit: PointFit, rows: Sequence[PointRow]) -> Table:
             for row in rows
         ),
         "95%: Wald interval, for coefficients by t with Satterthwaite's degrees of freedom, for "
-        "the others on the log scale or Fisher's z." + (NOT_THERE if absent else ""),
+        "the others on the log scale or Fisher's z."
+        + (NOT_THERE if absent else "")
+        + f" ICC {together:.3f} of all groups, R2 {share.marginal:.3f} marginal and "
+        f"{share.conditional:.3f} conditional.",
     )
 
 

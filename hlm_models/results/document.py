@@ -9,6 +9,7 @@ import numpy as np
 from hlm_models.design.build import RandomBlock
 from hlm_models.results.fits import Fit, PointFit, PosteriorFit
 from hlm_models.results.summary import coefficient_rows, draw_row, draw_rows
+from hlm_models.results.variance import icc, r2
 from hlm_models.spec.model import ModelSpec
 from hlm_models.types import FloatArray
 
@@ -61,7 +62,11 @@ def _point(fit: PointFit) -> dict[str, Any]:
         "criterion": {"name": fit.engine, "value": fit.criterion},
         "loglik": fit.loglik,
         "aic": fit.aic,
+        "aicc": fit.aicc,
         "bic": fit.bic,
+        "icc": icc(fit).reset_index().to_dict("records"),
+        "r2": asdict(r2(fit)),
+        "df_method": "satterthwaite",
         "beta": [asdict(row) for row in coefficient_rows(fit)],
         "vcov_beta": fit.vcov_beta,
         "theta": fit.theta,

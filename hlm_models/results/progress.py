@@ -8,12 +8,15 @@ __all__ = ["Progress", "Step", "silent"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a running engine is doing: a stage in words, and for sampling the draws done."""
+    """What is being done: a stage in words, and where draws are made, how many are done.
+
+    `divergences` counts among draws that can diverge; else None.
+    """
 
     stage: str
     done: int = 0
     total: int = 0
-    divergences: int = 0
+    divergences: int | None = None
 
 
 Progress = Callable[[Step], None]

@@ -1,5 +1,7 @@
 """Every mistake of a user gets one message with its place and its repair, and leaves no trace."""
 
+import functools
+import json
 import math
 import os
 import signal
@@ -147,8 +149,8 @@ FILES = {
         SOURCE,
         "data: {source: sleepstdy}",
         "m.yaml:3: data.source: there is no dataset 'sleepstdy'; did you mean 'sleepstudy'? "
-        "(there are: dyestuff, dyestuff2, grunfeld, hsb, insteval, nels, orthodont, pastes, "
-        "penicillin, radon, rail, sleepstudy)",
+        "(there are: dyestuff, dyestuff2, grunfeld, hsb, insteval, nels, oats, orthodont, oxide, "
+        "pastes, penicillin, pixel, radon, rail, sleepstudy)",
     ),
     "a predictor that is not there": (
         FORMULA,
@@ -205,6 +207,17 @@ FILES = {
         FORMULA,
         "formula: y ~ x + w + I(2*x + w) + (1 | g)",
         "m.yaml:4: formula: X is rank deficient: ",
+    ),
+    "a column twice in X": (
+        FORMULA,
+        "formula: y ~ x + I(2*x) + (1 | g)",
+        "m.yaml:4: formula: X is rank deficient: x is a linear combination of I(2 * x); leave one "
+        "out",
+    ),
+    "a group nested in itself": (
+        FORMULA,
+        "formula: y ~ x + (1 | h/g/h)",
+        "m.yaml:4: formula: the group of '(1 | h/g/h)' nests 'h' in itself",
     ),
     "a constant column in X": (
         FORMULA,
@@ -519,6 +532,76 @@ def test_too_many_effects_are_refused_by_the_engine_with_exit_3(arguments, folde
     ]
 
 
+EXACT = "the model fits the data exactly: sigma tends to zero and no fit exists"
+
+
+@pytest.mark.parametrize("engine", ["reml", "ml"])
+@pytest.mark.parametrize(
+    ("response", "formula"),
+    [
+        ("3 * w", "far ~ 1 + (1 | g)"),
+        ("3 * w", "far ~ x + (1 | g)"),
+        ("3 * w", "far ~ x + (1 | g/pair)"),
+        ("1 + 2 * x", "far ~ x + (1 | g)"),
+        ("1 + 2 * x", "far ~ x + (1 | g) + (1 | h)"),
+    ],
+)
+def test_effects_that_fit_the_data_exactly_are_told(response, formula, engine, folder, refused):
+    frame().eval(f"far = {response}").to_csv(folder / "d.csv", index=False)
+    rewritten(folder, FORMULA, f"formula: {formula}")
+    assert refused("fit", "m.yaml", "--engine", engine, code=1) == [EXACT]
+
+
+@pytest.mark.parametrize("engine", ["reml", "ml"])
+@pytest.mark.parametrize("digits", range(2, 14))
+def test_a_residual_that_tends_to_zero_is_fitted_or_refused_but_never_wrong(
+    digits, engine, folder, capsys
+):
+    # The groups differ by 1 or so; within them there is noise of 10^-digits alone.
+    data = frame()
+    noise = np.random.default_rng(1).normal(size=48) * 10.0**-digits
+    data["far"] = data.groupby("g")["y"].transform("mean") + noise
+    data.to_csv(folder / "d.csv", index=False, float_format="%.17g")
+    rewritten(folder, FORMULA, "formula: far ~ 1 + (1 | g)")
+    code = main(["fit", "m.yaml", "--engine", engine, "--json"])
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    if code == 0:
+        within = noise - pd.Series(noise).groupby(data["g"]).transform("mean")
+        # Of 8 groups of 6 rows: the variances of groups and rows are orthogonal.
+        assert json.loads(out)["sigma"] == pytest.approx(np.sqrt(np.sum(within**2) / 40), rel=1e-3)
+    elif out:
+        document = json.loads(out)
+        assert not document["converged"]
+        assert "fail" in [check["status"] for check in document["checks"]]
+    else:
+        assert err.splitlines()[-1] == EXACT
+    assert code == 0 if digits < 4 else code in (0, 1)
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (x | g)", "y ~ x + (1 | g) + (1 | h)"])
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_search_that_stops_early_fails_its_certificate(
+    steps, formula, folder, capsys, monkeypatch
+):
+    from hlm_models.algebra.search import minimise
+    from hlm_models.engines import likelihood
+
+    monkeypatch.setattr(likelihood, "minimise", functools.partial(minimise, steps=steps))
+    rewritten(folder, FORMULA, f"formula: {formula}")
+    assert main(["fit", "m.yaml", "--engine", "reml"]) == 1
+    out, err = capsys.readouterr()
+    assert "no minimum at where the search ended" in " ".join(out.split())
+    assert "Traceback" not in err
+    assert main(["fit", "m.yaml", "--engine", "reml", "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["converged"] is False
+    assert {"gradient"} == {c["code"] for c in document["checks"] if c["status"] == "fail"}
+    assert main(["run", "m.yaml", "--engines", "reml"]) == 1
+    page = (folder / "runs" / "m" / "report.html").read_text("utf-8")
+    assert "no minimum at where the search ended" in page
+
+
 @pytest.mark.parametrize("command", ["list", "show", "check", "run", "fit", "report", "schema"])
 def test_an_unknown_option_is_refused(command, refused):
     arguments = [command] if command in ("list", "schema") else [command, "m.yaml"]
@@ -626,7 +709,7 @@ def interrupted(monkeypatch):
     ],
 )
 def test_ctrl_c_while_sampling_leaves_nothing(arguments, refused, interrupted):
-    assert refused(*arguments, code=130) == ["interrupted: what was under way left no file behind"]
+    assert refused(*arguments, code=130) == ["interrupted: nothing half-written was left behind"]
 
 
 def test_ctrl_c_in_the_second_model_does_not_deny_the_first(folder, capsys, interrupted):
@@ -691,4 +774,4 @@ def test_a_real_ctrl_c_ends_a_run_with_130_and_no_half_folder(stage, pause, tmp_
     assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
     assert took < 60
-    assert err.splitlines()[-1:] == ["interrupted: what was under way left no file behind"]
+    assert err.splitlines()[-1:] == ["interrupted: nothing half-written was left behind"]

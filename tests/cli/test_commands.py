@@ -35,7 +35,9 @@ COMMON = {
     *("model", "engine", "formula", "n", "p", "groups", "converged", "singular", "seed"),
     *("seconds", "beta", "random", "sigma", "checks"),
 }
-POINT = {"criterion", "loglik", "aic", "bic", "vcov_beta", "theta"}
+POINT = {
+    *("criterion", "loglik", "aic", "aicc", "bic", "icc", "r2", "df_method", "vcov_beta", "theta"),
+}
 DRAWN = {"divergences", "parameterization", "sampler"}
 
 

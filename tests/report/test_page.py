@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from canned import canned_agreement, canned_posterior
 
-from hlm_models import build, fit
+from hlm_models import build, fit, icc, r2
 from hlm_models.report.figures import Bar, Levels, caterpillar, forest, shortened, standardised
 from hlm_models.report.page import Run, render, write
 from hlm_models.report.tables import number, short
@@ -172,6 +172,16 @@ def test_a_point_fit_alone_has_no_heading_of_the_posterior(slopes):
     ]  # fmt: skip
     assert "posterior" not in page.text
     assert "b_subject[days]" in page.text
+
+
+def test_the_point_fit_has_its_criteria_and_shares_of_the_variance(run, page):
+    fit = run.reference
+    shares, together = r2(fit), icc(fit).loc["all groups", "adjusted"]
+    assert f"AICc {fit.aicc:,.2f}, BIC {fit.bic:,.2f}" in page.text
+    assert (
+        f"ICC {together:.3f} of all groups, R2 {shares.marginal:.3f} marginal and "
+        f"{shares.conditional:.3f} conditional." in page.text
+    )
 
 
 def test_a_posterior_alone_does_not_mention_reml(slopes):
