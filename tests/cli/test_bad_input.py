@@ -185,12 +185,6 @@ FILES = {
         "m.yaml:4: formula: one has one level: a variance between groups cannot be estimated; "
         "leave the terms of one out",
     ),
-    "every group of size one": (
-        FORMULA,
-        "formula: y ~ x + (1 | row)",
-        "m.yaml:4: formula: every level of row has a single row, so its variance cannot be told "
-        "from the residual's; leave the terms of row out",
-    ),
     "missing values": (
         FORMULA,
         "formula: y ~ gap + (1 | g)",
@@ -508,6 +502,15 @@ def test_the_log_likelihood_of_an_engine_without_draws_is_refused(refused):
     assert refused("fit", "m.yaml", "--engine", "reml", "--log-likelihood") == [
         "engine: reml has no draws to keep the log likelihood of"
     ]
+
+
+@pytest.mark.parametrize("arguments", [["fit", "m.yaml", "--engine", "reml"], ["run", "m.yaml"]])
+def test_a_group_with_a_level_a_row_is_refused_with_the_count(arguments, folder, refused):
+    rewritten(folder, FORMULA, "formula: y ~ x + (1 | row)")
+    assert refused(*arguments, code=3)[0] == (
+        "reml: refused: (1 | row) has 48 random effects for 48 rows: they cannot be told from the "
+        "residual"
+    )
 
 
 @pytest.mark.parametrize("arguments", [["fit", "m.yaml", "--engine", "reml"], ["run", "m.yaml"]])

@@ -9,7 +9,7 @@ from hlm_models.config.registry import Registry, default_folders
 from hlm_models.config.schema import SCHEMA_FILE, json_schema, schema_text
 
 [ZOO] = default_folders()
-FILES = sorted(ZOO.glob("*.yaml"))
+FILES = sorted(ZOO.glob("*.yaml"), key=lambda path: path.stem)
 VALIDATOR = Draft202012Validator(json_schema())
 
 HEAD = {"schema": 1, "name": "m", "data": {"source": "radon"}, "formula": "log_radon ~ 1"}

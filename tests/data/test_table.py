@@ -242,11 +242,6 @@ def test_group_of_one_level_is_refused(frame):
     assert "school has one level" in refused(frame.assign(school="a")).message
 
 
-def test_group_with_a_row_a_level_is_refused(frame):
-    problem = refused(frame.assign(school=list("abcd")))
-    assert "every level of school has a single row" in problem.message
-
-
 def test_number_used_as_predictor_and_group_is_refused(frame):
     assert "both as a number and as a group" in refused(frame, columns=["school"]).message
     text = table_of(frame.astype({"school": "str"}), columns=["school"])

@@ -326,14 +326,6 @@ def test_a_term_without_effects_is_refused():
     assert any("has no effect at all" in m for m in messages("y ~ x + (0 | school)"))
 
 
-def test_a_group_with_a_level_a_row_is_refused():
-    frame = with_columns(row=lambda f: [f"row{i}" for i in range(len(f))])
-    frame["half"] = [f"h{i % 2}" for i in range(len(frame))]
-    frame["rest"] = [f"q{i // 2}" for i in range(len(frame))]
-    [message] = messages("y ~ x + (1 | half:rest)", frame)
-    assert "every level of half:rest has a single row" in message
-
-
 def test_all_problems_come_at_once():
     frame = with_columns(s=lambda f: f["x"] + f["w"])
     found = messages("y ~ x + w + s + (size | school) + (0 | room)", frame)

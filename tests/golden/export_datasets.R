@@ -55,6 +55,13 @@ with(as.data.frame(nlme::Rail), export("rail", rail = Rail, travel = travel))
 with(as.data.frame(nlme::Orthodont), export("orthodont",
   distance = distance, age = age, subject = Subject, sex = Sex
 ))
+with(as.data.frame(nlme::Oxide), export("oxide",
+  source = Source, lot = Lot, wafer = Wafer, site = Site, thickness = Thickness
+))
+with(as.data.frame(nlme::Oats), export("oats",
+  block = Block, variety = Variety, nitro = nitro, yield = yield
+))
+with(as.data.frame(nlme::Pixel), export("pixel", dog = Dog, side = Side, day = day, pixel = pixel))
 
 # High School and Beyond: pupils joined with their schools; meanses is the school table's.
 pupils <- as.data.frame(nlme::MathAchieve)

@@ -21,9 +21,12 @@ CONTRACT = {
     "hsb": "mathach ses minority sex school meanses sector size pracad disclim himinty",
     "insteval": "y s d studage lectage service dept",
     "nels": "school enroll flp public urbanicity hwh ses mscore",
+    "oats": "block variety nitro yield",
     "orthodont": "distance age subject sex",
+    "oxide": "source lot wafer site thickness",
     "pastes": "strength batch cask",
     "penicillin": "diameter plate sample",
+    "pixel": "dog side day pixel",
     "radon": "county floor log_radon log_uranium",
     "rail": "rail travel",
     "sleepstudy": "reaction days subject",
@@ -204,6 +207,28 @@ def test_radon_floor_is_one_on_the_first_floor():
     radon = bundled("radon")
     assert set(radon["floor"]) == {0, 1}
     assert radon["floor"].sum() == 153
+
+
+def test_oxide_begins_as_in_nlme():
+    oxide = bundled("oxide")
+    assert oxide["thickness"].tolist()[:5] == [2006, 1999, 2007, 1980, 1988]
+    sources = oxide.groupby("source")["lot"].unique()
+    assert [lots.tolist() for lots in sources] == [[1, 2, 3, 4], [5, 6, 7, 8]]
+
+
+def test_oats_begins_as_in_nlme():
+    oats = bundled("oats")
+    assert oats.iloc[0].tolist() == ["I", "Victory", 0, 111]
+    assert oats["yield"].tolist()[:6] == [111, 130, 157, 174, 117, 114]
+    assert set(oats["nitro"]) == {0, 0.2, 0.4, 0.6}
+
+
+def test_pixel_begins_as_in_nlme():
+    # Labels of dogs, not positions: dog 2 is the third level of the factor, after 1 and 10.
+    pixel = bundled("pixel")
+    assert pixel.iloc[0].tolist() == [1, "R", 0, 1045.8]
+    assert pixel["day"].tolist()[:8] == [0, 1, 2, 4, 6, 10, 14, 0]
+    assert pixel["dog"].tolist()[7] == 2
 
 
 def test_pastes_casks_are_named_within_their_batch():
