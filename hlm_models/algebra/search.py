@@ -7,7 +7,7 @@ import numpy as np
 
 from hlm_models.types import FloatArray
 
-__all__ = ["Found", "decrease", "evaluate", "hessian", "minimise"]
+__all__ = ["Found", "evaluate", "hessian", "minimise"]
 
 ValueAndGradient = Callable[[FloatArray], tuple[float, FloatArray]]
 
@@ -27,17 +27,18 @@ class Found:
 
     @property
     def decrease(self) -> float:
-        """How far the value is above the minimum of the local quadratic."""
-        return decrease(self.hessian, self.gradient)
+        """How far the value is above the minimum of the local quadratic.
 
-
-def decrease(H: FloatArray, gradient: FloatArray) -> float:
-    """Height above the minimum of the quadratic; infinite where some curvature is negative."""
-    curvature, axes = np.linalg.eigh(H)
-    floor = 1e-7 * max(float(np.abs(curvature).max(initial=0.0)), 1e-300)
-    if curvature.min(initial=0.0) < -floor:
-        return float("inf")
-    return 0.5 * float(np.sum((axes.T @ gradient) ** 2 / np.maximum(curvature, floor)))
+        Infinite where the curvature is negative in some direction.
+        """
+        unit = np.maximum(1.0, np.abs(self.x))
+        curvature, axes = np.linalg.eigh(self.hessian * np.outer(unit, unit))
+        # A direction along which the value hardly changes over a unit is flat, not curved.
+        floor = 1e-7 * max(float(np.abs(curvature).max(initial=0.0)), 1.0)
+        if curvature.min(initial=0.0) < -floor:
+            return float("inf")
+        slopes = axes.T @ (self.gradient * unit)
+        return 0.5 * float(np.sum(slopes**2 / np.maximum(curvature, floor)))
 
 
 def hessian(gradient: Callable[[FloatArray], FloatArray], x: FloatArray) -> FloatArray:

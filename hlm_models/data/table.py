@@ -277,18 +277,13 @@ def _variation_problems(
         if not isinstance(group, LabelColumn):
             continue
         if len(group.labels) == 1:
-            message = (
-                f"{name} has one level: a variance between groups cannot be estimated; "
-                f"leave the terms of {name} out"
+            problems.append(
+                Problem(
+                    f"{name} has one level: a variance between groups cannot be estimated; "
+                    f"leave the terms of {name} out",
+                    key="formula",
+                )
             )
-        elif len(group.labels) == len(group.codes):
-            message = (
-                f"every level of {name} has a single row, so its variance cannot be told from "
-                f"the residual's; leave the terms of {name} out"
-            )
-        else:
-            continue
-        problems.append(Problem(message, key="formula"))
     return problems
 
 

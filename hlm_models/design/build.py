@@ -342,14 +342,6 @@ def _block(
         stacked.append(Term(term.text, slice(start, len(effects)), correlated))
         columns.append(z)
         encodings.append(encoding)
-    if len(labels) == table.n:
-        problems.append(
-            Problem(
-                f"every level of {group} has a single row, so its effects cannot be told from the "
-                "residual; group by something coarser",
-                key="formula",
-            )
-        )
     z = np.asfortranarray(np.hstack(columns)) if len(columns) > 1 else columns[0]
     block = RandomBlock(
         group=group,

@@ -47,18 +47,12 @@ class Start:
 def refusals(spec: ModelSpec) -> tuple[str, ...]:
     """Why the fitter cannot fit this model; empty where it can."""
     reasons = []
-    for block, structures in zip(spec.blocks, spec.marginal.structures, strict=True):
-        for term, structure in zip(block.terms, structures, strict=True):
-            effects = block.J * term.q
-            if structure == "shared":
-                # Effects that no row has leave the one variance as it is.
-                rows = [block.level[column != 0] for column in block.z[:, term.columns].T]
-                effects = sum(int(np.count_nonzero(np.bincount(levels))) for levels in rows)
-            if effects >= spec.design.n:
-                reasons.append(
-                    f"({term.text}) has {effects} random effects for {spec.design.n} rows: they "
-                    "cannot be told from the residual"
-                )
+    for term, effects in spec.marginal.effects:
+        if effects >= spec.design.n:
+            reasons.append(
+                f"({term.text}) has {effects} random effects for {spec.design.n} rows: they "
+                "cannot be told from the residual"
+            )
     if spec.design.n <= spec.design.p:
         reasons.append(f"{spec.design.p} coefficients for {spec.design.n} rows")
     if not reasons and len(spec.blocks) > 1:
@@ -89,6 +83,8 @@ def fit(spec: ModelSpec, settings: FitSettings, progress: Progress, *, reml: boo
     compiled = time.perf_counter()
     progress(Step("cross-products"))
     left = float(spec.marginal.products.T[-1, -1])
+    if not np.isfinite(left):
+        raise _not_finite()
     if left <= 1e-26 * spec.design.y_square:
         raise _exact()
     built = time.perf_counter()
@@ -179,10 +175,12 @@ def _finite(found: Sequence[Found]) -> list[Found]:
     if any(one.value == -np.inf for one in found):
         raise _exact()
     if not finite:
-        raise FitError(
-            "the criterion is not finite at any start: check the columns for huge values"
-        )
+        raise _not_finite()
     return finite
+
+
+def _not_finite() -> FitError:
+    return FitError("the criterion is not finite anywhere: check the columns for huge values")
 
 
 def _starts(spec: ModelSpec) -> list[Start]:

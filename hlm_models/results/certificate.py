@@ -64,11 +64,7 @@ def certificate(
             flat,
             warn=FLAT,
             below=True,
-            message="curvature of the criterion in its flattest direction, over the steepest"
-            if flat >= FLAT
-            else "the criterion is flat in some direction of the variances: the data cannot tell "
-            "them apart (the same partition twice, or a group that is also in the fixed part), "
-            "and their estimates and standard errors are arbitrary",
+            message=_identification(flat),
         ),
         Check(
             "singular",
@@ -95,6 +91,19 @@ def _outward(part: Part, Lambda: FloatArray, M: FloatArray) -> float:
     if not null.shape[1]:
         return 0.0
     return -float(np.linalg.eigvalsh(null.T @ M[here] @ null).min())
+
+
+def _identification(flat: float) -> str:
+    """What the flattest direction says, as a share of the steepest."""
+    if flat >= FLAT:
+        return "curvature of the criterion in its flattest direction, over the steepest"
+    if flat < -FLAT:
+        return "the criterion falls to both sides in some direction: this is no minimum"
+    return (
+        "the criterion is flat in some direction of the variances: the data cannot tell them apart "
+        "(the same partition twice, or a group that is also in the fixed part), and their "
+        "estimates and standard errors are arbitrary"
+    )
 
 
 def _stationarity(spec: ModelSpec, best: Found) -> str:

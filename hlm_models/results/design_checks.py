@@ -13,7 +13,7 @@ FAR = 3.0
 
 
 def design_checks(spec: ModelSpec) -> tuple[Check, ...]:
-    """Slopes far from zero, priors far from least squares, macro predictors let into Z."""
+    """Slopes far from zero, more effects than rows, priors far from least squares, macro in Z."""
     found = []
     for block in spec.blocks:
         for term in block.terms:
@@ -40,6 +40,18 @@ def design_checks(spec: ModelSpec) -> tuple[Check, ...]:
                             "makes them refer to the middle",
                         )
                     )
+    found += [
+        Check(
+            "saturated",
+            "warn",
+            float(count),
+            float(spec.design.n),
+            f"({term.text}) has {count} random effects for {spec.design.n} rows: the prior alone "
+            "tells them from the residual",
+        )
+        for term, count in spec.marginal.effects
+        if count >= spec.design.n
+    ]
     found += _prior_conflicts(spec)
     found += [
         Check("macro_in_z", "warn", None, None, message) for message in spec.design.confounded

@@ -40,7 +40,7 @@ def point_fit(
     theta = marginal.scaled_theta(marginal.raw_theta(theta))
     found = marginal.sweep(theta)
     at = profiled(found, spec.design.n, reml=reml)
-    if at.r2 <= EXACT * marginal.products.T[-1, -1]:
+    if _exact(marginal, at.r2, reml=reml):
         raise FitError("the model fits the data exactly: sigma tends to zero and no fit exists")
     second = marginal.second_order(theta, at, reml=reml)
     vcov_phi = second.vcov
@@ -71,6 +71,23 @@ def point_fit(
         seconds={},
         seed=seed,
     )
+
+
+def _exact(marginal: Marginal, r2: float, *, reml: bool) -> bool:
+    """Whether nothing is left for sigma, at the end of a search or with ever larger Lambda.
+
+    Searches towards sigma = 0 end somewhere on the way, for want of digits.
+    """
+    left = float(marginal.products.T[-1, -1])
+    if r2 <= EXACT * left:
+        return True
+    if r2 > 1e-6 * left or len(marginal.structures) > 1:
+        return False
+    near, far = (marginal.at(marginal.start(size), reml=reml).r2 for size in (1e4, 1e5))
+    # r2 = limit + c / size^2, and the limit is the residual sum of squares with b as fixed effects.
+    limit = (100 * far - near) / 99
+    effects = sum(count for _, count in marginal.effects)
+    return limit <= EXACT * left and effects + marginal.design.p < marginal.design.n
 
 
 def _satterthwaite(vcov: FloatArray, slopes: FloatArray, vcov_phi: FloatArray) -> FloatArray:

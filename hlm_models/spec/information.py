@@ -11,6 +11,7 @@ __all__ = ["choose_parameterization", "mean_reliability"]
 THRESHOLD = 0.9
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def mean_reliability(design: Design) -> float:
     """Mean over levels of tau^2 / (tau^2 + sigma^2 / n_j), for the group with the most levels.
 
@@ -20,6 +21,8 @@ def mean_reliability(design: Design) -> float:
     Source: Searle, Casella and McCulloch (1992), Variance Components, section 3.6.
     """
     block = design.blocks[0]
+    if design.n <= block.J:
+        return 0.0
     rest = design.y_net.copy()
     for lo in range(0, design.n, CHUNK):
         rest[lo : lo + CHUNK] -= design.x_scaling.apply(design.X[lo : lo + CHUNK]) @ design.y_fit

@@ -15,7 +15,7 @@ import numpy as np
 from hlm_models.algebra.criterion import Profiled, full_deviance, profiled
 from hlm_models.algebra.gram import Gram, Scaling, response_products
 from hlm_models.algebra.kernel import OneFactor, one_factor
-from hlm_models.design.build import Design
+from hlm_models.design.build import Design, Term
 from hlm_models.errors import InputErrors
 from hlm_models.parts.covariances import Structure
 from hlm_models.types import FloatArray, IntArray, frozen
@@ -196,6 +196,20 @@ class Marginal:
             found.append(tuple(parts))
         return tuple(found)
 
+    @cached_property
+    def effects(self) -> tuple[tuple[Term, int], ...]:
+        """Every term with the number of its effects; of a shared variance, those that occur."""
+        found = []
+        for block, structures in zip(self.design.blocks, self.structures, strict=True):
+            for term, structure in zip(block.terms, structures, strict=True):
+                count = block.J * term.q
+                if structure == "shared":
+                    # Effects that no row has leave the one variance as it is.
+                    rows = [block.level[column != 0] for column in block.z[:, term.columns].T]
+                    count = sum(int(np.count_nonzero(np.bincount(levels))) for levels in rows)
+                found.append((term, count))
+        return tuple(found)
+
     @property
     def size(self) -> int:
         """Length of theta."""
@@ -295,11 +309,12 @@ class Marginal:
 
     def objective(self, theta: FloatArray, *, reml: bool) -> tuple[float, FloatArray]:
         """Criterion in scaled columns and gradient; infinite where it cannot be computed."""
-        try:
-            at = self.at(theta, reml=reml)
-        except np.linalg.LinAlgError:
-            return np.inf, np.full(len(theta), np.nan)
-        return at.value, self.gradient(theta, at.M)
+        with np.errstate(all="ignore"):
+            try:
+                at = self.at(theta, reml=reml)
+            except np.linalg.LinAlgError:
+                return np.inf, np.full(len(theta), np.nan)
+            return at.value, self.gradient(theta, at.M)
 
     def full(self, phi: FloatArray, *, reml: bool) -> tuple[float, FloatArray]:
         """Deviance in scaled columns at phi = (theta, log sigma), beta profiled out; gradient."""
