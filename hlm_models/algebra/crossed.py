@@ -26,7 +26,7 @@ from hlm_models.types import FloatArray, IntArray
 __all__ = ["Sweep", "sweep"]
 
 LIFT = 1e-5
-"""Added to the P of a singular Lambda, over the mean size of a level's Z'Z, to go round it."""
+"""Added to the P of a singular Lambda, over the size of the largest Z'Z, to go round it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Sweep:
             blocks.complement.pair_slots, blocks.size, self.U, F, weight, first,
         )  # fmt: skip
         found = [(first + first.T) / 2]
-        lift = [LIFT * J / blocks.n for J in blocks.J]
+        lift = [0.0, *(LIFT / max(1.0, self._largest(f)) for f in range(1, len(blocks.q)))]
         singular = [
             f > 0 and np.linalg.svd(Lambda, compute_uv=False).min() ** 2 < lift[f]
             for f, Lambda in enumerate(self.Lambda)
@@ -91,6 +91,11 @@ class Sweep:
         inner -= np.einsum("jac,cd,jbd->ab", U, F, U, optimize=True)
         half = np.linalg.solve(Lambda.T, (inner + inner.T) / 2)
         return np.asarray(np.linalg.solve(Lambda.T, half.T))
+
+    def _largest(self, f: int) -> float:
+        """Largest Z_l' Z_l, by its trace, of the levels of a factor but the first."""
+        cells = self.blocks.cells[f - 1, f - 1]
+        return float(np.trace(cells.values, axis1=1, axis2=2).max())
 
     def _diagonal_blocks(self, f: int) -> FloatArray:
         """Blocks (J, q, q) of C^-1 on the diagonal, one a level of a factor but the first."""
@@ -167,6 +172,21 @@ class Sweep:
                 w[column[known], known] += part[known]
             found[rows] += np.einsum("rm,rm->m", w, self.inverse.times(w))
         return found
+
+    def covariance(self, z: tuple[FloatArray, ...], level: tuple[IntArray, ...]) -> FloatArray:
+        """Conditional covariance (m, m) over sigma^2 of sum_f z_f' b_f between rows of z_f."""
+        blocks, m = self.blocks, len(level[0])
+        w = np.zeros((blocks.size, m))
+        _start_rows(z[0], level[0], self.E, blocks.starts, blocks.columns, self.K, w)
+        others = zip(
+            z[1:], level[1:], self.Lambda[1:], blocks.offsets[:-1], blocks.q[1:], strict=True
+        )
+        for part, at, Lambda, start, q in others:
+            own = start + at[:, None] * q + np.arange(q)
+            w[own, np.arange(m)[:, None]] += part @ Lambda
+        first = np.einsum("ia,iab,kb->ik", z[0], self.E[level[0]], z[0], optimize=True)
+        first[level[0][:, None] != level[0]] = 0.0
+        return np.asarray(first + w.T @ self.inverse.times(w))
 
 
 def sweep(Lambda: tuple[FloatArray, ...], blocks: Coupled) -> Sweep:

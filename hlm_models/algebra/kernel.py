@@ -209,6 +209,10 @@ def _pass(Lambda, G, H, S, N, D, derivatives):  # type: ignore[no-untyped-def] #
                     for j in range(m):
                         L[a, c, j] -= L[a, t, j] * L[c, t, j]
             for j in range(m):
+                # Few logarithms, but before a product of many pivots overflows.
+                if c % 4 == 3:
+                    logdet += np.log(det[j])
+                    det[j] = 1.0
                 det[j] *= L[c, c, j]
                 L[c, c, j] = np.sqrt(L[c, c, j])
                 inv[c, j] = 1.0 / L[c, c, j]

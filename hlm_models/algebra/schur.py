@@ -5,6 +5,7 @@ factor 1 adds all pairs of the columns that it meets.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -109,7 +110,6 @@ class DenseComplement:
     """
 
     size: int
-    blas: ThreadpoolController
     pair_slots: ClassVar[IntArray] = frozen(np.zeros(0, dtype=np.int64))
 
     def zeros(self) -> FloatArray:
@@ -120,7 +120,7 @@ class DenseComplement:
 
     def invert(self, values: FloatArray) -> DenseInverse:
         square = values.reshape(self.size, self.size).T
-        with self.blas.limit(limits=1, user_api="blas"):
+        with _blas().limit(limits=1, user_api="blas"):
             factor, failed = dpotrf(square, lower=0, clean=0, overwrite_a=1)
             if failed:
                 raise np.linalg.LinAlgError("the Schur complement is not positive definite")
@@ -197,7 +197,13 @@ def complement(starts: IntArray, columns: IntArray, size: int) -> Complement:
             f"all groups but the largest have {size:,} effects that are too entangled for a sparse "
             f"factorisation, and more than the {DENSE:,} that one dense matrix can hold"
         )
-    return DenseComplement(size, ThreadpoolController()) if found is None else found
+    return DenseComplement(size) if found is None else found
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The loaded BLAS, looked up once: it takes longer than a small inverse."""
+    return ThreadpoolController()
 
 
 @njit(cache=True)

@@ -366,6 +366,9 @@ def _digest(table: Mapping[str, Column]) -> str:
             )
         else:
             head, values = [name, *column.labels], column.codes.astype("<i4", copy=False)
+            if column.kept and list(column.labels) != sorted(column.labels):
+                # The order of a predictor's labels decides which level is the reference.
+                head = ["in this order", *head]
         digest.update(json.dumps(head).encode())
         digest.update(values.data)
     return digest.hexdigest()

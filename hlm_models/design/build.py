@@ -362,21 +362,17 @@ def crossed_levels(table: Table, factors: Sequence[str]) -> tuple[IntArray, tupl
     assert isinstance(first, LabelColumn)
     if len(factors) == 1:
         return frozen(first.codes.astype(np.int64)), first.labels
-    parts = [table.columns[name] for name in factors]
-    code = np.zeros(table.n, dtype=np.int64)
-    for part in parts:
+    level, labels = first.codes.astype(np.int64), first.labels
+    for name in factors[1:]:
+        part = table.columns[name]
         assert isinstance(part, LabelColumn)
-        code = code * len(part.labels) + part.codes
-    present, level = np.unique(code, return_inverse=True)
-    labels = []
-    for value in present.tolist():
-        pieces, rest = [], value
-        for part in reversed(parts):
-            assert isinstance(part, LabelColumn)
-            rest, here = divmod(rest, len(part.labels))
-            pieces.append(part.labels[here])
-        labels.append(":".join(reversed(pieces)))
-    return frozen(level.astype(np.int64)), tuple(labels)
+        size = len(part.labels)
+        present, level = np.unique(level * size + part.codes, return_inverse=True)
+        labels = tuple(
+            f"{labels[before]}:{part.labels[here]}"
+            for before, here in (divmod(value, size) for value in present.tolist())
+        )
+    return frozen(level.astype(np.int64)), labels
 
 
 def _constant_effects(block: RandomBlock) -> frozenset[str]:

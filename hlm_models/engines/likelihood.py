@@ -20,7 +20,7 @@ from hlm_models.types import FloatArray, frozen
 
 __all__ = ["fit", "optimum", "refusals"]
 
-STARTS = tuple(10.0 ** (-k / 2) for k in (1, 2, 0, 3, -1, 4, -2, 5, *range(6, 18)))
+STARTS = tuple(10.0 ** (-k / 2) for k in (1, -1, 2, 0, 3, -2, 4, 5, *range(6, 18)))
 """Relative standard deviations, in scaled columns, that the searches start from, in turn."""
 
 SCATTERED = 12
@@ -31,6 +31,9 @@ CLOSE = 1e-7
 
 SAME = 1e-4
 """Ends on a sample of the levels whose criteria differ by less count as one."""
+
+ROUNDS = 3
+"""Times that a search which ran out of steps is taken up again, with a new curvature."""
 
 DRAWS = False
 """Whether a fit is a posterior."""
@@ -136,7 +139,7 @@ def _searches(marginal: Marginal, starts: Sequence[Start], *, reml: bool) -> lis
     With very many levels each goes over a sample of them first, and those that it leads to the
     same place go on as one.
     """
-    search = partial(minimise, partial(marginal.objective, reml=reml), tolerance=CLOSE)
+    search = partial(_search, partial(marginal.objective, reml=reml))
     if marginal.sample is None:
         ends: list[Found] = []
         for start in starts:
@@ -144,9 +147,9 @@ def _searches(marginal: Marginal, starts: Sequence[Start], *, reml: bool) -> lis
             # Differences for a curvature cost most where an evaluation does: the last end's serves.
             if curvature is None and ends and len(marginal.structures) > 1:
                 curvature = ends[-1].hessian if np.isfinite(ends[-1].decrease) else None
-            ends.append(search(start.theta, curvature=curvature))
+            ends.append(search(start.theta, curvature))
         return ends
-    near = partial(minimise, partial(marginal.sample.objective, reml=reml), tolerance=CLOSE)
+    near = partial(_search, partial(marginal.sample.objective, reml=reml))
     found: list[tuple[float, Found]] = []
     for start in starts:
         first = near(start.theta)
@@ -155,8 +158,22 @@ def _searches(marginal: Marginal, starts: Sequence[Start], *, reml: bool) -> lis
             continue
         same = [end for value, end in found if abs(value - first.value) < SAME]
         curvature = first.hessian * (marginal.products.n / marginal.sample.products.n)
-        found.append((first.value, same[0] if same else search(first.x, curvature=curvature)))
+        found.append((first.value, same[0] if same else search(first.x, curvature)))
     return [end for _, end in found]
+
+
+def _search(
+    function: Callable[[FloatArray], tuple[float, FloatArray]],
+    start: FloatArray,
+    curvature: FloatArray | None = None,
+) -> Found:
+    """Where a search ends; with many parameters it may take several rounds."""
+    end = minimise(function, start, curvature=curvature, tolerance=CLOSE)
+    for _ in range(ROUNDS):
+        if not np.isfinite(end.value) or end.decrease < SAME:
+            break
+        end = minimise(function, end.x, tolerance=CLOSE)
+    return end
 
 
 def _warm() -> None:
@@ -196,7 +213,26 @@ def _starts(spec: ModelSpec) -> list[Start]:
         theta, curvature = _each_alone(marginal)
         given += [Start(theta, curvature), Start(theta / 3)]
     given += [Start(marginal.start(size)) for size in STARTS]
+    if settings.starts is None and settings.start is None:
+        return given[:number] + _shared_starts(marginal)
     return given[:number]
+
+
+def _shared_starts(marginal: Marginal) -> list[Start]:
+    """For a variance that effects in far-apart units share: what suits the smallest and largest."""
+    starts = []
+    for index, parts in enumerate(marginal.parts):
+        for part in parts:
+            if part.weight is None or part.weight.max() <= 3 * part.weight.min():
+                continue
+            for weight in (part.weight.min(), part.weight.max()):
+                factors = [STARTS[0] * np.eye(block.q) for block in marginal.design.blocks]
+                here = (part.columns, part.columns)
+                factors[index][here] = np.diag(STARTS[0] * part.weight / weight)[
+                    np.diag_indices(len(part.columns))
+                ]
+                starts.append(Start(marginal.theta(factors)))
+    return starts
 
 
 def _each_alone(marginal: Marginal) -> tuple[FloatArray, FloatArray]:
@@ -216,22 +252,24 @@ def _each_alone(marginal: Marginal) -> tuple[FloatArray, FloatArray]:
 
 
 def _on_boundary(marginal: Marginal, found: Sequence[Found]) -> bool:
-    """Whether the best end has a nearly singular Lambda of several parameters."""
+    """Whether the best end has a nearly singular Lambda."""
     best = min(found, key=lambda one: one.value)
     if not np.isfinite(best.value):
         return False
     return any(
         part.size(Lambda) < 1e-3
-        for Lambda, entries, parts in zip(
-            marginal.factors(best.x), marginal.entries, marginal.parts, strict=True
-        )
-        if entries.size > 1
+        for Lambda, parts in zip(marginal.factors(best.x), marginal.parts, strict=True)
         for part in parts
     )
 
 
 def _scattered(marginal: Marginal) -> list[Start]:
-    """Further starts, large and of all kinds of correlations: the same ones in every fit."""
+    """Further starts, large and of all kinds of correlations: the same ones in every fit.
+
+    Where every effect has a variance by itself, two sizes are enough.
+    """
+    if all(len(part.columns) == 1 for parts in marginal.parts for part in parts):
+        return [Start(marginal.start(size)) for size in (10.0, 100.0)]
     rng = np.random.default_rng(20_091)
     sizes = 10.0 ** (np.arange(SCATTERED) % 3 / 2 + 0.5)
     return [Start(x) for x in sizes[:, None] * rng.standard_normal((SCATTERED, marginal.size))]

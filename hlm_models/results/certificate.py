@@ -36,7 +36,9 @@ def certificate(
         # Columns are scaled, so that Z'Z has about n on its diagonal.
         outward = max(outward, *(_outward(part, Lambda, M / spec.design.n) for part in parts))
     singular = [group for group, size in smallest.items() if size < 1e-6]
-    curvature = np.linalg.eigvalsh(best.hessian)
+    unit = np.maximum(1.0, np.abs(best.x))
+    # Negative curvature is no flatness: `gradient` is about that.
+    curvature = np.abs(np.linalg.eigvalsh(best.hessian * np.outer(unit, unit)))
     flat = float(curvature.min() / max(float(curvature.max()), 1.0))
     spread = max(starts) - min(starts)
     agreeing = sum(value - min(starts) < 1e-5 for value in starts)
@@ -97,8 +99,6 @@ def _identification(flat: float) -> str:
     """What the flattest direction says, as a share of the steepest."""
     if flat >= FLAT:
         return "curvature of the criterion in its flattest direction, over the steepest"
-    if flat < -FLAT:
-        return "the criterion falls to both sides in some direction: this is no minimum"
     return (
         "the criterion is flat in some direction of the variances: the data cannot tell them apart "
         "(the same partition twice, or a group that is also in the fixed part), and their "

@@ -156,8 +156,21 @@ def _load_point(path: Path, spec: ModelSpec) -> PointFit:
         checks=tuple(Check(**check) for check in content["checks"]),
         seconds=content["seconds"],
         seed=content["seed"],
-        **{name: _array(content[name]) for name in _ARRAYS},
+        **{name: _array(content[name]).reshape(_shape(name, spec, content)) for name in _ARRAYS},
     )
+
+
+def _shape(name: str, spec: ModelSpec, content: Any) -> tuple[int, ...]:
+    """Of an array of a point fit: a list cannot say the shape of what has no elements."""
+    p, m = spec.design.p, len(content["theta"]) + 1
+    return {
+        "beta": (p,),
+        "vcov_beta": (p, p),
+        "df": (p,),
+        "vcov_slopes": (m, p, p),
+        "vcov_phi": (m, m),
+        "theta": (m - 1,),
+    }[name]
 
 
 def _array(values: Any) -> FloatArray:

@@ -68,10 +68,12 @@ class SecondOrder:
     """Curvature at phi, and what the covariance of beta does there.
 
     curvature : (m, m) second derivatives of the deviance (beta profiled out) in (theta, log sigma)
+    unit : (m,) steps that the parameters are compared in: a theta of 1e5 is as good as one of 1
     vcov_slopes : (m, p, p) derivatives of Var(beta), raw columns
     """
 
     curvature: FloatArray
+    unit: FloatArray
     vcov_slopes: FloatArray
 
     @property
@@ -86,9 +88,11 @@ class SecondOrder:
 
         Inverted on the directions that the data inform; flat or negative ones count as known.
         """
-        values, axes = np.linalg.eigh(self.curvature / 2)
+        unit = self.unit
+        values, axes = np.linalg.eigh(self.curvature / 2 * np.outer(unit, unit))
         keep = values > 1e-9 * float(values.max())
-        return np.asarray((axes[:, keep] / values[keep]) @ axes[:, keep].T)
+        inverse = (axes[:, keep] / values[keep]) @ axes[:, keep].T
+        return np.asarray(inverse * np.outer(unit, unit))
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class Marginal:
 
     def with_response(self, y: FloatArray) -> Self:
         """The same model of another response y (n,): only cross-products with y are made anew."""
-        design, scales = replace(self.design, y=frozen(y)), self.scales
+        design, scales = replace(self.design, y=frozen(y.copy())), self.scales
         products = response_products(
             tuple(block.z for block in design.blocks),
             tuple(block.level for block in design.blocks),
@@ -368,13 +372,19 @@ class Marginal:
         """
         sigma = at.sigma
         m, p = len(theta) + 1, self.design.p
+        # A theta is small or large beside what the rows of a level tell of it.
+        small = [
+            np.full(entries.size, np.sqrt(block.J / self.design.n))
+            for block, entries in zip(self.design.blocks, self.entries, strict=True)
+        ]
+        unit = np.append(np.maximum(np.abs(theta), np.concatenate(small)), 1.0)
         H, slopes = np.empty((m, m)), np.empty((m, p, p))
         for i in range(m - 1):
-            h = 1e-5 * max(1.0, abs(theta[i]))
+            h = 1e-4 * unit[i]
             ends = []
-            for step in (h, -h):
+            for by in (h, -h):
                 there = theta.copy()
-                there[i] += step
+                there[i] += by
                 found = self.sweep(there)
                 _, M, slope = full_deviance(found, self.design.n, sigma, reml=reml)
                 vcov = sigma**2 * np.linalg.inv(found.S[:p, :p])
@@ -388,13 +398,13 @@ class Marginal:
         back = np.linalg.inv(self.design.x_scaling.R)
         slopes[:-1] = back @ slopes[:-1] @ back.T
         slopes[-1] = 2 * self.vcov(sigma, at.factor)
-        return SecondOrder((H + H.T) / 2, slopes)
+        return SecondOrder((H + H.T) / 2, unit, slopes)
 
 
 def lower_factor(root: FloatArray) -> FloatArray:
     """Lower triangular L with L L' = root root' and diagonal >= 0, also where it is singular."""
     L: FloatArray = np.linalg.qr(root.T, mode="r").T
-    size = np.abs(L).max(initial=0.0)
-    L = np.where(np.abs(L) < 1e-15 * size, 0.0, L)
+    # Rows may be in far-apart units: each is held against its own length.
+    L = np.where(np.abs(L) < 1e-15 * np.linalg.norm(L, axis=1, keepdims=True), 0.0, L)
     sign = np.where(np.diag(L) < 0, -1.0, 1.0)
     return np.asarray(L * sign)

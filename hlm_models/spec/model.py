@@ -99,10 +99,21 @@ class ModelSpec:
         """The same model of another response y (n,); priors stay as they were resolved.
 
         Source of the data is not known any more, so the digest is that of this model and y.
+
+        Raises
+        ------
+        InputErrors
+            y has another length.
         """
-        identity = hashlib.sha256(self.identity.encode() + y.tobytes()).hexdigest()
-        design = replace(self.design, y=frozen(np.array(y, dtype=np.float64)))
-        return replace(self, design=design, identity=identity)
+        values = np.array(y, dtype=np.float64)
+        if values.shape != self.design.y.shape:
+            raise InputErrors.one(
+                f"a response of {self.design.n} numbers is needed, one a row; given are "
+                f"{values.size}",
+                key="y",
+            )
+        identity = hashlib.sha256(self.identity.encode() + values.tobytes()).hexdigest()
+        return replace(self, design=replace(self.design, y=frozen(values)), identity=identity)
 
     @cached_property
     def digest(self) -> str:

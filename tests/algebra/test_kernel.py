@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -221,3 +223,10 @@ def test_the_same_effects_in_other_columns_give_the_same_likelihood(seed):
     )
     assert other.logdet == pytest.approx(one.logdet, rel=1e-11)
     np.testing.assert_allclose(other.S, one.S, **CLOSE)
+
+
+def test_many_large_pivots_do_not_overflow():
+    q, J = 40, 3
+    G = np.repeat((4000.0 * np.eye(q))[:, :, None], J, axis=2)
+    found = level_pass(1e3 * np.eye(q), G, np.zeros((q, 1, J)), np.eye(1), derivatives=True)
+    assert found.logdet == pytest.approx(J * q * math.log(1 + 4e9), rel=1e-12)

@@ -307,3 +307,11 @@ def test_a_stray_text_in_a_column_of_numbers_is_an_error_with_its_row():
         make_table(
             frame, columns=["days"], groups=["g"], response="y", missing="error", source="frame"
         )
+
+
+def test_an_order_of_labels_that_the_data_state_changes_the_digest(frame):
+    text = frame.assign(sex=["m", "f", "m", "f"])
+    stated = frame.assign(sex=pd.Categorical(["m", "f", "m", "f"], categories=["m", "f"]))
+    one, other = (table_of(data, groups=["school", "sex"]) for data in (text, stated))
+    assert one.labels("sex").labels == other.labels("sex").labels
+    assert one.digest != other.digest

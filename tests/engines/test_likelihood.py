@@ -602,3 +602,75 @@ def test_a_criterion_that_is_flat_is_no_saddle():
     assert [check.code for check in found.checks if check.status == "fail"] == []
     [check] = [check for check in found.checks if check.code == "identified"]
     assert check.status == "warn"
+
+
+# --- far from the usual sizes ---
+
+
+@pytest.mark.parametrize(("J", "m", "sd"), [(20, 20_000, 1e3), (20, 10, 3e4)])
+def test_degrees_of_freedom_of_a_mean_of_few_far_apart_levels(J, m, sd):
+    # The mean of J levels that vary much more than their rows has J - 1 degrees of freedom.
+    rng = np.random.default_rng(0)
+    g = np.repeat(np.arange(J), m)
+    y = rng.normal(size=J)[g] * sd + rng.normal(size=J * m)
+    found = fit(spec("y ~ 1 + (1 | g)", pd.DataFrame({"y": y, "g": g})), "reml")
+    assert found.df[0] == pytest.approx(J - 1, rel=0.05)
+    assert found.random[0].se_log_sd[0] == pytest.approx(1 / np.sqrt(2 * (J - 1)), rel=0.1)
+    [check] = [check for check in found.checks if check.code == "identified"]
+    assert check.status == "pass"
+
+
+def test_a_shared_variance_of_columns_in_far_apart_units_has_its_deepest_minimum():
+    rng = np.random.default_rng(19)
+    J = rng.integers(4, 12)
+    sizes = rng.choice([2, 3, 5, 20], J)
+    g = np.repeat(np.arange(J), sizes)
+    x = rng.standard_normal(len(g)) * 10 ** rng.uniform(-2, 2)
+    v = rng.standard_normal(len(g))
+    y = rng.standard_normal(J)[g] + v * rng.standard_normal(J)[g] + rng.standard_normal(len(g))
+    model = {
+        "schema": 1,
+        "name": "shared",
+        "data": {"source": "frame"},
+        "formula": "y ~ x + (v + x || g)",
+        "priors": {"groups": {"g": {"kind": "shared"}}},
+    }
+    data = pd.DataFrame({"y": y, "g": g, "x": x, "v": v})
+    found = fit(build(model, data=data), "reml")
+    many = fit(build(model | {"reml": {"starts": 20}}, data=data), "reml")
+    assert found.criterion <= many.criterion + 1e-6
+
+
+def test_effects_in_far_apart_units_keep_their_variances():
+    rng = np.random.default_rng(0)
+    g = np.repeat(np.arange(30), 20)
+    b, x = rng.normal(size=(30, 3)), rng.normal(size=(600, 2))
+    y = b[g, 0] + b[g, 1] * x[:, 0] + b[g, 2] * x[:, 1] + rng.normal(size=600)
+    frame = pd.DataFrame({"y": y, "g": g, "u": x[:, 0], "v": x[:, 1]})
+    frame["far"], frame["near"] = frame["u"] * 1e12, frame["v"] * 1e-4
+    one = fit(spec("y ~ u + v + (u + v | g)", frame), "reml")
+    other = fit(spec("y ~ far + near + (far + near | g)", frame), "reml")
+    assert other.converged
+    scaled = other.random[0].sd * [1, 1e12, 1e-4]
+    np.testing.assert_allclose(scaled, one.random[0].sd, rtol=1e-5)
+
+
+def test_a_fit_of_several_groups_can_be_sent_to_another_process():
+    import pickle
+
+    found = fit("pastes", "reml")
+    again = pickle.loads(pickle.dumps(found))
+    np.testing.assert_array_equal(again.beta, found.beta)
+    np.testing.assert_array_equal(again.spec.marginal.products.T, found.spec.marginal.products.T)
+
+
+def test_a_response_of_another_length_is_refused():
+    with pytest.raises(InputErrors, match=r"180 numbers is needed.*179"):
+        build("sleepstudy-slopes").with_response(np.zeros(179))
+
+
+def test_the_digest_of_another_response_is_that_of_its_numbers():
+    model = build("sleepstudy-slopes")
+    whole = np.arange(180)
+    assert model.with_response(whole).digest == model.with_response(whole.astype(float)).digest
+    assert model.with_response(whole).digest != model.digest

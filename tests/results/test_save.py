@@ -203,3 +203,13 @@ def test_a_failed_first_save_leaves_nothing(kind, fits, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         save_fit(fits[kind], tmp_path / f"fit{SUFFIX[kind]}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fit_without_fixed_part_keeps_the_shapes_of_nothing(tmp_path):
+    frame = pd.DataFrame({"y": np.arange(12.0) ** 1.5, "g": [*"aabbccddeeff"]})
+    spec = hlm.build(formula="y ~ 0 + (1 | g)", data=frame)
+    fit = hlm.fit(spec, engine="reml")
+    hlm.save_fit(fit, tmp_path / "fit.json")
+    again = hlm.load_fit(tmp_path / "fit.json", spec)
+    for name in ("beta", "vcov_beta", "df", "vcov_slopes", "vcov_phi", "theta"):
+        assert getattr(again, name).shape == getattr(fit, name).shape
