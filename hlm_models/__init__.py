@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from hlm_models.api.models import build, fit, list_models, to_pymc
     from hlm_models.api.runs import load_run, run, write_report
     from hlm_models.compare.agreement import agreement
-    from hlm_models.compare.group_ols import group_ols
+    from hlm_models.compare.group_ols import ad_hoc, group_ols
     from hlm_models.compare.ladder import ladder
     from hlm_models.errors import HlmError, InputErrors, RefusalError
     from hlm_models.inference.anova import anova
@@ -30,6 +30,7 @@ _WHERE = {
     "HlmError": "errors",
     "InputErrors": "errors",
     "RefusalError": "errors",
+    "ad_hoc": "compare.group_ols",
     "agreement": "compare.agreement",
     "anova": "inference.anova",
     "bootstrap": "inference.bootstrap",
@@ -71,6 +72,7 @@ __all__ = [
     "HlmError",
     "InputErrors",
     "RefusalError",
+    "ad_hoc",
     "agreement",
     "anova",
     "bootstrap",

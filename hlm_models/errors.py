@@ -71,11 +71,11 @@ class FitError(HlmError):
     exit_code = 1
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the known word nearest to `word`, or an empty text."""
+def nearest(word: object, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the known word nearest to what was given, or an empty text."""
     import difflib
 
     names = list(known)
     folded = {name.casefold(): name for name in names}
-    match = difflib.get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.6)
+    match = difflib.get_close_matches(str(word).casefold(), list(folded), n=1, cutoff=0.6)
     return f"; did you mean '{folded[match[0]]}'?" if match else ""

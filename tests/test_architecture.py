@@ -69,3 +69,14 @@ def test_every_folder_of_the_package_is_a_room():
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     modules = {path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")}
     assert set(table("Rooms")) == folders | modules
+
+
+def test_modules_for_bare_arrays_are_imported_by_no_other():
+    modules = {"blup", "blup_gradients", "khatri_rao"}
+    assert all(f"`{name}.py`" in PAGE for name in modules)
+    importing = {
+        path.stem
+        for path in PACKAGE.rglob("*.py")
+        if re.search(rf"hlm_models\.algebra\.({'|'.join(modules)})\b", path.read_text("utf-8"))
+    }
+    assert importing <= modules

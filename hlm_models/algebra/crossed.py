@@ -174,7 +174,10 @@ class Sweep:
         return found
 
     def covariance(self, z: tuple[FloatArray, ...], level: tuple[IntArray, ...]) -> FloatArray:
-        """Conditional covariance (m, m) over sigma^2 of sum_f z_f' b_f between rows of z_f."""
+        """Conditional covariances over sigma^2 of sum_f z_f' b_f among rows: (m, m).
+
+        The rows are such as the blocks have: their levels have met.
+        """
         blocks, m = self.blocks, len(level[0])
         w = np.zeros((blocks.size, m))
         _start_rows(z[0], level[0], self.E, blocks.starts, blocks.columns, self.K, w)
@@ -186,7 +189,13 @@ class Sweep:
             w[own, np.arange(m)[:, None]] += part @ Lambda
         first = np.einsum("ia,iab,kb->ik", z[0], self.E[level[0]], z[0], optimize=True)
         first[level[0][:, None] != level[0]] = 0.0
-        return np.asarray(first + w.T @ self.inverse.times(w))
+        j = level[0][0]
+        if np.any(level[0] != j):
+            return np.asarray(first + w.T @ self.inverse.times(w))
+        # All pairs of the columns that one level has met are there without solving.
+        met = blocks.columns[blocks.starts[j] : blocks.starts[j + 1]]
+        inverse = self.inverse.at(np.maximum.outer(met, met), np.minimum.outer(met, met))
+        return np.asarray(first + w[met].T @ inverse @ w[met])
 
 
 def sweep(Lambda: tuple[FloatArray, ...], blocks: Coupled) -> Sweep:

@@ -4,6 +4,7 @@ C is a flat array that holds its lower triangle; `slots` say where an element st
 factor 1 adds all pairs of the columns that it meets.
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, Protocol
@@ -18,7 +19,7 @@ from hlm_models.algebra import sparse
 from hlm_models.errors import RefusalError
 from hlm_models.types import FloatArray, IntArray, frozen
 
-__all__ = ["Complement", "Inverse", "complement"]
+__all__ = ["Complement", "Inverse", "complement", "one_thread"]
 
 SMALL = 300
 """Columns up to which a dense matrix is best in any case."""
@@ -120,7 +121,7 @@ class DenseComplement:
 
     def invert(self, values: FloatArray) -> DenseInverse:
         square = values.reshape(self.size, self.size).T
-        with _blas().limit(limits=1, user_api="blas"):
+        with one_thread():
             factor, failed = dpotrf(square, lower=0, clean=0, overwrite_a=1)
             if failed:
                 raise np.linalg.LinAlgError("the Schur complement is not positive definite")
@@ -198,6 +199,12 @@ def complement(starts: IntArray, columns: IntArray, size: int) -> Complement:
             f"factorisation, and more than the {DENSE:,} that one dense matrix can hold"
         )
     return DenseComplement(size) if found is None else found
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """A context in which BLAS works with one thread."""
+    found: AbstractContextManager[object] = _blas().limit(limits=1, user_api="blas")
+    return found
 
 
 @cache

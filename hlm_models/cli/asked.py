@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from hlm_models.errors import InputErrors, Problem, nearest
+from hlm_models.errors import InputErrors, Problem, RefusalError, nearest
 
 if TYPE_CHECKING:
     from hlm_models.api.inference import Asked
@@ -29,6 +29,8 @@ def asked(
     ------
     InputErrors
         an option without effect, a misspelt word.
+    RefusalError
+        Kenward and Roger's method of ML fits.
     """
     general = {"--df": df, "--anova": anova or None, "--intervals": intervals}
     of_bootstrap = {"--bootstrap-draws": draws, "--workers": workers, "--resume": folder}
@@ -65,6 +67,11 @@ def asked(
         problems.append(Problem("there are several models for one folder", key="--resume"))
     if problems:
         raise InputErrors(problems)
+    if chosen == "kenward-roger" and engine.name != "reml":
+        raise RefusalError(
+            "--df: Kenward and Roger's method is about REML estimates, not those of "
+            f"{engine.name}: take --engine reml, or --df satterthwaite"
+        )
     return Asked(
         df=chosen,
         anova=anova,

@@ -8,7 +8,8 @@ import numpy as np
 
 from hlm_models.algebra.group_least_squares import group_least_squares
 from hlm_models.design.build import Design, RandomBlock
-from hlm_models.errors import InputErrors, nearest
+from hlm_models.design.find_block import find_block
+from hlm_models.errors import InputErrors
 from hlm_models.results.fits import PointFit, PosteriorFit
 from hlm_models.spec.model import ModelSpec
 from hlm_models.types import FloatArray, IntArray, frozen
@@ -16,11 +17,11 @@ from hlm_models.types import FloatArray, IntArray, frozen
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["AdHoc", "GroupOLS", "Rows", "ad_hoc", "find_block", "group_ols", "rows_of"]
+__all__ = ["AdHoc", "GroupOLS", "GroupedRows", "ad_hoc", "group_ols", "rows_of"]
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class GroupedRows:
     """X (n, p), y less its offset (n,), weights (n,), and the levels (n,) of one factor."""
 
     X: FloatArray
@@ -92,12 +93,12 @@ def group_ols(model: ModelSpec | PointFit | PosteriorFit, group: str | None = No
 
     Parameters
     ----------
-    group : a grouping factor of the model; by default its first, the one with the most levels
+    group : a grouping factor of the model; may be left out where it has one
 
     Raises
     ------
     InputErrors
-        the model has no such grouping factor, or is no built model.
+        the model has no such grouping factor, has several and none is named, or is no built model.
     """
     if not isinstance(model, ModelSpec | PointFit | PosteriorFit):
         raise InputErrors.one("give a model that is built, hlm.build(...), or a fit of one")
@@ -138,22 +139,8 @@ def ad_hoc(groups: GroupOLS) -> AdHoc:
     )
 
 
-def find_block(design: Design, group: str | None) -> RandomBlock:
-    """The block of a grouping factor by its name, the first one without a name."""
-    if group is None:
-        return design.blocks[0]
-    known = {block.group: block for block in design.blocks}
-    if group not in known:
-        raise InputErrors.one(
-            f"'{group}' is not a group of this model{nearest(group, known)} "
-            f"(groups: {', '.join(known)})",
-            key="group",
-        )
-    return known[group]
-
-
-def rows_of(design: Design, block: RandomBlock) -> Rows:
+def rows_of(design: Design, block: RandomBlock) -> GroupedRows:
     """The rows of a design with the levels of one of its grouping factors."""
     y = design.y if design.offset is None else design.y - design.offset
     weights = np.ones(design.n) if design.weights is None else design.weights
-    return Rows(design.X, y, weights, block.level, block.J, block.group, design.coef)
+    return GroupedRows(design.X, y, weights, block.level, block.J, block.group, design.coef)

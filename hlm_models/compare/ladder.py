@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from hlm_models.algebra.group_least_squares import ALIASED, group_least_squares, group_means
-from hlm_models.compare.group_ols import Rows, find_block, rows_of
+from hlm_models.compare.group_ols import GroupedRows, rows_of
+from hlm_models.design.find_block import find_block
 from hlm_models.engines.find import require
-from hlm_models.errors import InputErrors
+from hlm_models.errors import InputErrors, nearest
 from hlm_models.results.fits import PointFit
 from hlm_models.results.progress import Progress, silent
 from hlm_models.spec.model import ModelSpec
@@ -94,7 +95,13 @@ class Ladder:
     tests: tuple[NestedTest, ...]
 
     def __getitem__(self, name: RungName) -> Rung:
-        return next(rung for rung in self.rungs if rung.name == name)
+        for rung in self.rungs:
+            if rung.name == name:
+                return rung
+        names = [rung.name for rung in self.rungs]
+        raise InputErrors.one(
+            f"{name!r} is not a rung{nearest(name, names)} (rungs: {', '.join(names)})", key="name"
+        )
 
     def frame(self) -> "pd.DataFrame":
         """One row a rung: n, p, rss, df, sigma, and R2 of both kinds."""
@@ -140,12 +147,13 @@ def ladder(
     Parameters
     ----------
     model : a fit, whose estimates are the mixed rung; or a model, which is then fitted by REML
-    group : a grouping factor of the model; by default its first, the one with the most levels
+    group : a grouping factor of the model; may be left out where it has one
 
     Raises
     ------
     InputErrors
-        the model has no such grouping factor, or is neither a built model nor a point fit.
+        the model has no such grouping factor, has several and none is named, or is neither a built
+        model nor a point fit.
     RefusalError, FitError
         a model was given that REML cannot fit.
     """
@@ -170,7 +178,7 @@ def ladder(
     )
 
 
-def _between(rows: Rows) -> Rung:
+def _between(rows: GroupedRows) -> Rung:
     means, _ = group_means(np.column_stack([rows.X, rows.y]), rows.weights, rows.level, rows.J)
     return _alike(
         "between",
@@ -184,7 +192,7 @@ def _between(rows: Rows) -> Rung:
 
 def _alike(
     name: RungName,
-    rows: Rows,
+    rows: GroupedRows,
     X: FloatArray,
     y: FloatArray,
     weights: FloatArray,
@@ -211,7 +219,7 @@ def _alike(
     )
 
 
-def _intercepts(rows: Rows) -> Rung:
+def _intercepts(rows: GroupedRows) -> Rung:
     """An intercept a group and common slopes, by sweeping the group means out."""
     X, names = _slope_columns(rows)
     means, total = group_means(np.column_stack([X, rows.y]), rows.weights, rows.level, rows.J)
@@ -244,7 +252,7 @@ def _intercepts(rows: Rows) -> Rung:
     )
 
 
-def _slopes(rows: Rows) -> Rung:
+def _slopes(rows: GroupedRows) -> Rung:
     """All coefficients in each group by itself, with one residual variance."""
     X, names = _slope_columns(rows)
     columns, names = np.column_stack([np.ones(len(X)), X]), ("Intercept", *names)
@@ -277,7 +285,7 @@ def _slopes(rows: Rows) -> Rung:
     )
 
 
-def _mixed(rows: Rows, fit: PointFit, centred: bool) -> Rung:
+def _mixed(rows: GroupedRows, fit: PointFit, centred: bool) -> Rung:
     fitted = rows.X @ fit.beta
     for block, estimate in zip(fit.spec.blocks, fit.random, strict=True):
         fitted += np.einsum("nq,nq->n", block.z, estimate.b[block.level])
@@ -356,7 +364,7 @@ def _r2(rss: float, total: float, total_df: int, df: float) -> tuple[float, floa
     return 1 - rss / total, adjusted
 
 
-def _slope_columns(rows: Rows) -> tuple[FloatArray, tuple[str, ...]]:
+def _slope_columns(rows: GroupedRows) -> tuple[FloatArray, tuple[str, ...]]:
     """The columns of X but the intercept, and their names."""
     at = [k for k, name in enumerate(rows.coef) if name != "Intercept"]
     return rows.X[:, at], tuple(rows.coef[k] for k in at)

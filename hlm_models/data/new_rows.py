@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from hlm_models.data.read import refuse_columns
 from hlm_models.data.sql import derive_columns
 from hlm_models.data.table import Column, LabelColumn, NumberColumn, Table, label_column
 from hlm_models.errors import InputErrors, Problem, nearest
@@ -36,10 +37,11 @@ def new_rows(
     Raises
     ------
     InputErrors
-        all columns that are not there, numbers that are none, are missing or infinite, and labels
-        that the model has not seen.
+        columns of one name; all columns that are not there, numbers that are none, are missing or
+        infinite, and labels that the model has not seen.
     """
     frame = frame.set_axis(frame.columns.map(str), axis="columns").reset_index(drop=True)
+    refuse_columns(frame.columns.tolist(), key=KEY)
     frame = _derived(frame, columns, derive)
     problems: list[Problem] = []
     found: dict[str, Column] = {}

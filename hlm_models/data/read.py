@@ -9,7 +9,7 @@ from hlm_models.config.settings import DataSettings
 from hlm_models.errors import InputErrors, nearest
 from hlm_models.parts import datasets
 
-__all__ = ["read_frame", "transform"]
+__all__ = ["read_frame", "refuse_columns", "transform"]
 
 _KEY = "data.source"
 _SUFFIXES = (".csv", ".parquet", ".feather", ".dta", ".sav")
@@ -47,7 +47,7 @@ def transform(frame: pd.DataFrame, settings: DataSettings) -> pd.DataFrame:
         Two columns have one name, or an expression is refused.
     """
     frame = frame.set_axis(frame.columns.map(str), axis="columns").reset_index(drop=True)
-    _refuse_columns(frame.columns.tolist())
+    refuse_columns(frame.columns.tolist())
     if settings.where is None and not settings.derive:
         return frame
     from hlm_models.data.sql import derive_columns, filter_rows
@@ -55,6 +55,23 @@ def transform(frame: pd.DataFrame, settings: DataSettings) -> pd.DataFrame:
     if settings.where is not None:
         frame = filter_rows(frame, settings.where)
     return derive_columns(frame, settings.derive) if settings.derive else frame
+
+
+def refuse_columns(names: list[str], path: Path | None = None, *, key: str = "data") -> None:
+    """Two columns of one name are refused.
+
+    Raises
+    ------
+    InputErrors
+        names them, and the file or what else they are keyed by.
+    """
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputErrors.one(
+            f"columns that occur twice: {', '.join(twice)}; rename or leave out one of each",
+            key="" if path else key,
+            file=str(path or ""),
+        )
 
 
 def _read_dataset(name: str, data_dir: Path | None) -> pd.DataFrame:
@@ -111,7 +128,7 @@ def _read_file(path: Path, labels: list[str] | None = None) -> pd.DataFrame:
         raise InputErrors.one(f"not readable as {suffix}: {reason}", file=str(path)) from None
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()  # pandas stores an index as such in Parquet and Feather
-    _refuse_columns([str(name) for name in frame.columns], path)
+    refuse_columns([str(name) for name in frame.columns], path)
     if frame.empty:
         raise InputErrors.one("there is a header but no row", file=str(path))
     return frame
@@ -123,7 +140,7 @@ def _read_suffix(path: Path, suffix: str, labels: list[str]) -> pd.DataFrame:
     if suffix == ".parquet":
         import pyarrow.parquet
 
-        _refuse_columns(pyarrow.parquet.read_schema(path).names, path)
+        refuse_columns(pyarrow.parquet.read_schema(path).names, path)
         return pd.read_parquet(path)
     if suffix == ".feather":
         return pd.read_feather(path)
@@ -134,7 +151,7 @@ def _read_csv(path: Path, labels: list[str]) -> pd.DataFrame:
     # Read as rows first: pandas renames the second of two columns of one name, and takes the first
     # field of lines that are longer than the header for an index.
     header = pd.read_csv(path, header=None, nrows=2, dtype="str").iloc[0].dropna()
-    _refuse_columns(header.tolist(), path)
+    refuse_columns(header.tolist(), path)
     if len(header) == 1 and (";" in header.iloc[0] or "\t" in header.iloc[0]):
         raise ValueError("the fields of a line must be separated by commas")
     return pd.read_csv(path, dtype=dict.fromkeys(labels, "str"), low_memory=False)
@@ -156,13 +173,3 @@ def _read_labelled(path: Path) -> pd.DataFrame:
             columns[name] = values.map(labels).astype(pd.CategoricalDtype(names))
     table: pd.DataFrame = frame.assign(**columns)
     return table
-
-
-def _refuse_columns(names: list[str], path: Path | None = None) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputErrors.one(
-            f"columns that occur twice: {', '.join(twice)}",
-            key="" if path else "data",
-            file=str(path or ""),
-        )

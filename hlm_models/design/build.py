@@ -1,5 +1,7 @@
 """A table and a formula to a Design: y, X, one Z block a group, all of it frozen."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -258,7 +260,7 @@ def build_design(
     blocks.sort(key=lambda block: -block.J)
     scaled = scaling(X, constant=_position("Intercept", encoding.names))
     R = triangle(X, scaled)
-    problems += _rank_problems(R, len(X), encoding.names)
+    problems += _rank_problems(R, len(X), encoding)
     sides = [("X", encoding), *((b.group, side) for b in blocks for side in b.encodings)]
     for where, side in sides:
         names = side.names
@@ -434,13 +436,14 @@ def _constant_within(column: FloatArray, level: IntArray, J: int) -> bool:
     return True
 
 
-def _rank_problems(R: FloatArray, n: int, names: Sequence[str]) -> list[Problem]:
+def _rank_problems(R: FloatArray, n: int, encoding: Encoding) -> list[Problem]:
     """Columns of X that are linear combinations of others, by pivoted QR of the scaled X.
 
     R is the triangular factor of the n rows of the scaled X, whose pivoted QR is that of X.
     """
     from scipy.linalg import qr
 
+    names = encoding.names
     p = len(names)
     if p == 0:
         return []
@@ -451,26 +454,77 @@ def _rank_problems(R: FloatArray, n: int, names: Sequence[str]) -> list[Problem]
     diagonal = np.zeros(p)
     diagonal[: min(pivoted.shape)] = np.abs(np.diag(pivoted))
     rank = int(np.sum(diagonal > diagonal[0] * 1e-9)) if diagonal[0] > 0 else 0
-    problems = []
+    texts: dict[str, str] = {}
+    crossings: dict[str, tuple[str, ...]] = {}
+    empty: set[tuple[str, ...]] = set()
     for position in range(rank, p):
-        name = ordered[position]
-        if name in zero:
-            problems.append(
-                Problem(f"X is rank deficient: {name} is constant; leave it out", key="formula")
-            )
-            continue
-        weights = np.linalg.solve(pivoted[:rank, :rank], pivoted[:rank, position])
-        partners = [
-            ordered[i] for i in range(rank) if abs(weights[i]) > 1e-6 * np.abs(weights).max()
-        ]
-        others = ", ".join(sorted(partners, key=list(names).index))
-        problems.append(
-            Problem(
-                f"X is rank deficient: {name} is a linear combination of {others}; leave one out",
-                key="formula",
-            )
+        name, partners = ordered[position], []
+        if name not in zero:
+            weights = np.linalg.solve(pivoted[:rank, :rank], pivoted[:rank, position])
+            partners = [
+                ordered[i] for i in range(rank) if abs(weights[i]) > 1e-6 * np.abs(weights).max()
+            ]
+            partners.sort(key=names.index)
+        crossings[name], numbers = _crossed(encoding, [name, *partners])
+        if crossings[name] and not numbers:
+            empty.add(crossings[name])
+        texts[name] = (
+            f"a linear combination of {', '.join(partners)}; leave one out"
+            if partners
+            else f"constant; {_left_out(encoding, name)}"
         )
-    return problems
+    widest = sorted(one for one in empty if not any(set(one) < set(other) for other in empty))
+    within = {
+        factors: [name for name, here in crossings.items() if here and set(here) <= set(factors)]
+        for factors in widest
+    }
+    told = {name for some in within.values() for name in some}
+    return [
+        Problem(f"X is rank deficient: {name} is {text}", key="formula")
+        for name, text in texts.items()
+        if name not in told
+    ] + [_empty_cells(encoding, factors, columns) for factors, columns in within.items()]
+
+
+def _left_out(encoding: Encoding, name: str) -> str:
+    term = ":".join(encoding.term(name))
+    if sum(encoding.term(other) == encoding.term(name) for other in encoding.names) == 1:
+        return "leave it out"
+    return f"leave {term} out, or derive the columns of it that vary (data.derive)"
+
+
+def _crossed(encoding: Encoding, columns: Sequence[str]) -> tuple[tuple[str, ...], bool]:
+    """The factors of the one interaction that the columns are about, and whether numbers are in it.
+
+    It has no factors where the columns are about anything else: those of an interaction are
+    dependent only where some combination of its factors has no row.
+    """
+    labels = {written for written, _ in encoding.categories}
+    terms = [encoding.term(name) for name in columns]
+    widest = max(terms, key=len)
+    factors = tuple(factor for factor in widest if factor in labels)
+    if len(factors) < 2 or not all(set(term) <= set(widest) for term in terms):
+        return (), False
+    return factors, len(factors) < len(widest)
+
+
+def _empty_cells(encoding: Encoding, factors: Sequence[str], columns: Sequence[str]) -> Problem:
+    """Combinations of factors without rows; a factor of those that have some is the repair."""
+    # A column's own name, or a call such as C(year).
+    read = [name for f in factors for name in ([f] if f in encoding.columns else names_in(f))]
+    made = "_".join(re.sub(r"\W", "_", name) for name in read)
+    quoted = (name if re.fullmatch(r"\w+", name) else f'"{name}"' for name in read)
+    derive = f"{{{made}: {json.dumps(" || ':' || ".join(quoted))}}}"
+    written = (
+        f"`{f}`" if f in encoding.columns and not re.fullmatch(r"\w+", f) else f for f in factors
+    )
+    return Problem(
+        f"X is rank deficient by {', '.join(columns)}: some combinations of "
+        f"{' and '.join(factors)} have no row, and a formula cannot leave out single columns of an "
+        f"interaction; make a factor of the combinations that occur, data: {{derive: {derive}}}, "
+        f"and write {made} in place of {'*'.join(written)}",
+        key="formula",
+    )
 
 
 def _position(name: str, names: Sequence[str]) -> int | None:

@@ -53,6 +53,16 @@ class Encoding:
             return out
         return _materialise(self.state, table, self.side, self.factors)
 
+    def term(self, name: str) -> tuple[str, ...]:
+        """The factors of the term that a column is of, as the formula writes them."""
+        at = self.names.index(name)
+        if self.products is not None:
+            return self.products[at]
+        [term] = [
+            one for one, here in self.state.term_slices.items() if here.start <= at < here.stop
+        ]
+        return tuple(factor.expr for factor in term.factors if factor.expr != "1")
+
     @property
     def categories(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """Each factor of this side as the formula writes it, its levels in the order of coding."""
@@ -141,7 +151,11 @@ def _learn(side: str, table: Table, factors: tuple[Factor, ...]) -> Any:
 def _materialise(state: Any, table: Table, side: str, factors: tuple[Factor, ...]) -> FloatArray:
     _refuse_unseen_labels(state, table)
     frame, context = _inputs(side, table, factors)
-    found = _guarded(lambda: state.get_model_matrix(frame, context=context, output="numpy"), side)
+    found = _guarded(
+        lambda: state.get_model_matrix(frame, context=context, output="numpy"),
+        side,
+        ranges=_ranges(state),
+    )
     columns = np.asfortranarray(found, dtype=np.float64)
     if not np.isfinite(columns).all():
         bad = state.column_names[int(np.argmin(np.isfinite(columns).all(axis=0)))]
@@ -182,17 +196,31 @@ def _inputs(side: str, table: Table, factors: tuple[Factor, ...]) -> tuple[Any, 
     return frame, context
 
 
-def _guarded(work: Any, side: str) -> Any:
-    """Run a formulaic call; what it says about the user's formula or data becomes our error."""
+def _ranges(state: Any) -> str:
+    """What splines that are learnt may be computed of."""
+    return "; ".join(
+        f"{call} takes values between {learnt['lower_bound']:.6g} and {learnt['upper_bound']:.6g}, "
+        "where the model has seen some"
+        for call, learnt in state.transform_state.items()
+        if "lower_bound" in learnt
+    )
+
+
+def _guarded(work: Any, side: str, *, ranges: str = "") -> Any:
+    """Run a formulaic call; what it says about the user's formula or data becomes our error.
+
+    `ranges` are told where a value may be outside of them.
+    """
     from formulaic.errors import FormulaicError
 
     try:
         with np.errstate(all="ignore"):
             return work()
     except (FormulaicError, ValueError, TypeError, LookupError, ZeroDivisionError) as error:
-        raise InputErrors.one(
-            f"'{side}' cannot be computed: {_first_line(error)}", key="formula"
-        ) from None
+        # formulaic's own text names an option of `bs` that a formula here has not.
+        outside = ranges and isinstance(error.__cause__, ValueError)
+        why = ranges if outside else _first_line(error)
+        raise InputErrors.one(f"'{side}' cannot be computed: {why}", key="formula") from None
 
 
 def _refuse_unseen_labels(state: Any, table: Table) -> None:

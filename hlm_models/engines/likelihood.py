@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -34,6 +35,9 @@ SAME = 1e-4
 
 ROUNDS = 3
 """Times that a search which ran out of steps is taken up again, with a new curvature."""
+
+LARGE = 1e140
+"""Sums of squares of a response end below this and above its inverse: variances are squared too."""
 
 DRAWS = False
 """Whether a fit is a posterior."""
@@ -86,16 +90,22 @@ def fit(spec: ModelSpec, settings: FitSettings, progress: Progress, *, reml: boo
     compiled = time.perf_counter()
     progress(Step("cross-products"))
     left = float(spec.marginal.products.T[-1, -1])
+    if not 1 / LARGE < max(left, spec.design.y_square) < LARGE:
+        raise FitError(
+            f"the response has values of about {float(np.abs(spec.design.y).max()):.0e}, too far "
+            "from 1 to square them twice: give it in another unit"
+        )
     if not np.isfinite(left):
         raise _not_finite()
     if left <= 1e-26 * spec.design.y_square:
         raise _exact()
     built = time.perf_counter()
-    progress(Step("optimising"))
-    theta, ends = optimum(spec, reml=reml)
-    fitted = time.perf_counter()
-    progress(Step("standard errors"))
-    found = point_fit(spec, theta, reml=reml, starts=ends, seed=settings.seed)
+    with _one_thread(spec):
+        progress(Step("optimising"))
+        theta, ends = optimum(spec, reml=reml)
+        fitted = time.perf_counter()
+        progress(Step("standard errors"))
+        found = point_fit(spec, theta, reml=reml, starts=ends, seed=settings.seed)
     return found.timed(
         {
             **spec.seconds,
@@ -105,6 +115,15 @@ def fit(spec: ModelSpec, settings: FitSettings, progress: Progress, *, reml: boo
             "inference": time.perf_counter() - fitted,
         }
     )
+
+
+def _one_thread(spec: ModelSpec) -> AbstractContextManager[object]:
+    """One BLAS thread for the whole fit where there are dense factors: each change costs time."""
+    if len(spec.blocks) == 1:
+        return nullcontext()
+    from hlm_models.algebra.schur import one_thread
+
+    return one_thread()
 
 
 def optimum(spec: ModelSpec, *, reml: bool) -> tuple[FloatArray, tuple[float, ...]]:

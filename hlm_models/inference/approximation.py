@@ -2,11 +2,12 @@
 
 from typing import Literal, Protocol
 
-from hlm_models.errors import InputErrors, nearest
+from hlm_models.errors import InputErrors, RefusalError, nearest
 from hlm_models.inference.f_tests import FTest
 from hlm_models.inference.kenward_roger import kenward_roger
 from hlm_models.inference.satterthwaite import Satterthwaite
-from hlm_models.results.fits import Fit, PointFit
+from hlm_models.results.fits import Fit
+from hlm_models.results.point_only import point_only
 from hlm_models.types import FloatArray
 
 __all__ = ["METHODS", "Approximation", "Method", "approximation", "method"]
@@ -36,17 +37,21 @@ def approximation(fit: Fit, df: str) -> Approximation:
     Raises
     ------
     InputErrors
-        there is no such method, or the fit is a posterior or has no coefficients.
+        there is no such method, or what is given is no fit or one without coefficients.
     RefusalError
-        Kenward and Roger's method of an ML fit, or of too many effects of several groups.
+        the fit is a posterior; the data do not tell its variances apart, so that degrees of freedom
+        would depend on where the search began; Kenward and Roger's method of an ML fit, or of too
+        many effects of several groups.
     """
-    if not isinstance(fit, PointFit):
-        raise InputErrors.one(
-            "a posterior has no degrees of freedom: ask for probabilities of its draws, or fit "
-            'with engine="reml"'
-        )
+    fit = point_only(fit, "a test of coefficients")
     if fit.spec.design.p == 0:
         raise InputErrors.one("this model has no coefficients to test", key="formula")
+    for check in fit.checks:
+        if check.code == "identified" and check.status != "pass":
+            raise RefusalError(
+                f"no degrees of freedom: {check.message}; leave out a random term, or what takes "
+                "its place in the fixed part"
+            )
     return Satterthwaite(fit) if method(df) == "satterthwaite" else kenward_roger(fit)
 
 

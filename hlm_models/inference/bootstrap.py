@@ -1,6 +1,7 @@
 """The parametric bootstrap: the sampling distribution of the estimates, by simulation."""
 
 import hashlib
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from hlm_models.errors import FitError, InputErrors, nearest
-from hlm_models.inference.draws import Source, quick_fit
+from hlm_models.inference.draws import quick_fit
 from hlm_models.inference.journal import journal
 from hlm_models.inference.workers import collect
+from hlm_models.results.arguments import checked_count, checked_level, checked_seed
 from hlm_models.results.estimates import point_fit
 from hlm_models.results.fits import PointFit
+from hlm_models.results.optimum_only import optimum_only
 from hlm_models.results.point_only import point_only
 from hlm_models.results.progress import Progress, silent
+from hlm_models.results.simulate import Source
 from hlm_models.results.summary import parameters, point_values
 from hlm_models.types import FloatArray, frozen
 
@@ -60,8 +64,7 @@ class Bootstrap:
         """
         if name not in self.names:
             raise InputErrors.one(f"'{name}' was not drawn{nearest(name, self.names)}")
-        if not 0 < level < 1:
-            raise InputErrors.one(f"a level lies between 0 and 1, and {level:g} does not")
+        level = checked_level(level)
         at = self.names.index(name)
         estimate, drawn = float(self.estimate[at]), self._there(at)
         if len(drawn) < 2:
@@ -133,24 +136,28 @@ def bootstrap(
     ModelMismatchError
         `folder` holds draws of another fit, seed or statistic.
     InputErrors
-        less than one draw or worker; a statistic whose names change.
+        a fit that was evaluated at `reml.theta`; draws, workers, a seed, a folder or a statistic
+        that are none; a statistic whose names change.
     FitError
         no refit succeeded, or a worker process ended early.
 
     Source: Davison and Hinkley (1997), Bootstrap Methods and their Application, section 2.2.
     """
-    fit = point_only(fit, "bootstrap")
+    fit = optimum_only(point_only(fit, "bootstrap"), "bootstrap")
+    draws, seed = checked_count(draws, "draws"), checked_seed(seed)
+    if workers is not None and checked_count(workers, "workers") > 1:
+        _check_importable(statistic)
     spec = fit.spec
     known = {name: estimate for name, (estimate, _) in point_values(fit).items()}
-    further = {} if statistic is None else dict(statistic(fit))
+    further = {} if statistic is None else _evaluated(statistic, fit)
     task = _Refits(
         source=Source.of(fit, seed),
         start=spec.marginal.scaled_theta(fit.theta),
         reml=fit.engine == "reml",
         statistic=statistic,
-        further=tuple(further),
+        further=further,
     )
-    with journal(folder, task.header()) as (done, keep):
+    with journal(folder, task.header(), size=task.size) as (done, keep):
         rows = collect(
             task, draws, workers=workers, done=done, keep=keep, stage="bootstrap", progress=progress
         )
@@ -169,19 +176,27 @@ def bootstrap(
 
 @dataclass(frozen=True, eq=False)
 class _Refits:
-    """Row i: whether the refit to response i is singular, and its estimates; NaN if it failed."""
+    """Row i: whether the refit to response i is singular, and its estimates; NaN if it failed.
+
+    `further` is what the statistic gives of the fit itself.
+    """
 
     source: Source
     start: FloatArray
     reml: bool
     statistic: Statistic | None
-    further: tuple[str, ...]
+    further: Mapping[str, float]
+
+    @property
+    def size(self) -> int:
+        """Length of a row."""
+        return 1 + len(parameters(self.source.spec)) + len(self.further)
 
     def row(self, index: int) -> FloatArray:
         spec, y = self.source.spec, self.source.response(index)
         found = quick_fit(spec.marginal, y, start=self.start, reml=self.reml)
         if found is None:
-            return np.full(1 + len(parameters(spec)) + len(self.further), np.nan)
+            return np.full(self.size, np.nan)
         row = np.append(float(found.singular), found.population(spec))
         if self.statistic is None:
             return row
@@ -192,18 +207,23 @@ class _Refits:
             starts=(found.criterion + found.marginal.offset(reml=self.reml),),
             seed=self.source.seed,
         )
-        values = dict(self.statistic(fit))
-        if tuple(values) != self.further:
+        values = _evaluated(self.statistic, fit)
+        if list(values) != list(self.further):
             raise InputErrors.one(
                 f"the statistic of draw {index} has the names {', '.join(values)}, and that of the "
                 f"fit {', '.join(self.further)}: give the same names, in the same order, each time"
             )
-        return np.append(row, [float(value) for value in values.values()])
+        return np.append(row, list(values.values()))
 
     def header(self) -> dict[str, object]:
-        """What the draws are of, in words that a file can keep."""
+        """What the draws are of, in words that a file can keep.
+
+        Of a statistic its values too: the same name and keys may stand for another function.
+        """
         point = self.source.point
-        numbers = np.concatenate([point.beta, [point.sigma], *map(np.ravel, self.source.roots)])
+        numbers = np.concatenate(
+            [point.beta, [point.sigma], *map(np.ravel, self.source.roots or ())]
+        )
         name = getattr(self.statistic, "__qualname__", repr(self.statistic))
         return {
             "schema": 1,
@@ -212,5 +232,32 @@ class _Refits:
             "estimates": hashlib.sha256(numbers.tobytes()).hexdigest(),
             "seed": self.source.seed,
             "parameters": [one.name for one in parameters(self.source.spec)],
-            "statistic": None if self.statistic is None else [name, *self.further],
+            "statistic": None if self.statistic is None else [name, list(self.further.items())],
         }
+
+
+def _evaluated(statistic: Statistic, fit: PointFit) -> dict[str, float]:
+    """What a statistic gives of a fit, once it is known to be numbers by name."""
+    if not callable(statistic):
+        raise InputErrors.one(f"a function of a fit is needed, not {statistic!r}", key="statistic")
+    values: object = statistic(fit)
+    if not isinstance(values, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, int | float | np.integer | np.floating)
+        for name, value in values.items()
+    ):
+        raise InputErrors.one(
+            f"a mapping of names to numbers is needed from the function, not {values!r}",
+            key="statistic",
+        )
+    return {name: float(value) for name, value in values.items()}
+
+
+def _check_importable(statistic: Statistic | None) -> None:
+    try:
+        pickle.dumps(statistic)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        raise InputErrors.one(
+            f"worker processes cannot import {statistic!r}: give a function that a module defines "
+            "by name, or leave out workers",
+            key="statistic",
+        ) from None

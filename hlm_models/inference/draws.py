@@ -1,22 +1,17 @@
-"""Responses drawn from a fit, each from its own stream, and quick refits to them."""
+"""Quick refits to drawn responses."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Self
 
 import numpy as np
 
 from hlm_models.algebra.search import minimise
-from hlm_models.results.extract import estimated
-from hlm_models.results.fits import PointFit
 from hlm_models.results.summary import parameters
-from hlm_models.spec.density import Point
 from hlm_models.spec.marginal import Marginal
 from hlm_models.spec.model import ModelSpec
-from hlm_models.spec.simulate import draw_response
 from hlm_models.types import FloatArray
 
-__all__ = ["QuickFit", "Source", "quick_fit"]
+__all__ = ["QuickFit", "quick_fit"]
 
 CLOSE = 1e-7
 """How near, in units of the criterion, a refit comes to its optimum."""
@@ -26,34 +21,6 @@ STEPS = 300
 
 SINGULAR = 1e-4
 """A Lambda with a smaller singular value, in scaled columns, counts as singular."""
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """A fitted model as a source of responses: y = offset + X beta + Z b + e, b and e drawn.
-
-    roots : of each block (q, q), Psi = root root'
-    """
-
-    spec: ModelSpec
-    point: Point
-    roots: tuple[FloatArray, ...]
-    seed: int
-
-    @classmethod
-    def of(cls, fit: PointFit, seed: int) -> Self:
-        """The model of a fit at its estimates."""
-        roots = tuple(fit.sigma * estimate.Lambda for estimate in fit.random)
-        return cls(fit.spec, estimated(fit), roots, seed)
-
-    def response(self, index: int) -> FloatArray:
-        """Draw number `index` (n,); it depends on this and the seed alone."""
-        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(index,)))
-        b = tuple(
-            rng.standard_normal((block.J, block.q)) @ root.T
-            for block, root in zip(self.spec.blocks, self.roots, strict=True)
-        )
-        return draw_response(self.spec, replace(self.point, b=b), rng)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """The grid of predictors that marginal means are taken over."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -30,7 +31,8 @@ def reference_grid(
     Raises
     ------
     InputErrors
-        every name that is no predictor, value that is no level or number, number without values.
+        every name that is no predictor, value that is no level or finite number, or stands twice,
+        number without values.
     """
     names = [*design.encoding.columns]
     if design.offset_column is not None and design.offset_column not in names:
@@ -57,10 +59,9 @@ def reference_grid(
     ]
     grid: dict[str, tuple[Value, ...]] = {}
     for name in names:
-        given = at.get(name)
-        values = [given] if isinstance(given, str | float | int) else given
         column = design.table.columns[name]
         try:
+            values = _given(name, at[name]) if name in at else None
             if isinstance(column, LabelColumn):
                 grid[name] = _labels(name, values, levels[name])
             else:
@@ -73,22 +74,32 @@ def reference_grid(
     return grid
 
 
-def _labels(name: str, values: Sequence[Value] | None, levels: Sequence[str]) -> tuple[str, ...]:
+def _given(name: str, given: object) -> list[object]:
+    """The values that a user gives for one predictor: one, or several."""
+    if isinstance(given, str) or not np.iterable(given):
+        return [given]
+    values = list(given)
+    if not values:
+        raise InputErrors.one(f"no value is given for {name}", key="at")
+    return values
+
+
+def _labels(name: str, values: Sequence[object] | None, levels: Sequence[str]) -> tuple[str, ...]:
     if values is None:
         return tuple(levels)
     for value in values:
-        if value not in levels:
+        if str(value) not in levels:
             raise InputErrors.one(
-                f"'{value}' is not a level of {name}{nearest(str(value), levels)} "
+                f"'{value}' is not a level of {name}{nearest(value, levels)} "
                 f"(levels: {', '.join(levels)})",
                 key="at",
             )
-    return tuple(str(value) for value in _some(name, values))
+    return _distinct(name, [str(value) for value in values])
 
 
 def _numbers(
     name: str,
-    values: Sequence[Value] | None,
+    values: Sequence[object] | None,
     column: FloatArray,
     levels: tuple[float, ...],
     *,
@@ -97,11 +108,14 @@ def _numbers(
     """Values of a number, which has `levels` where the formula takes it as a factor."""
     if values is not None:
         try:
-            return tuple(float(value) for value in _some(name, values))
-        except ValueError:
+            numbers = [float(value) for value in values]  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            numbers = [math.nan]
+        if not np.isfinite(numbers).all():
             raise InputErrors.one(
-                f"{name} is a number, and {list(values)} are not all numbers", key="at"
-            ) from None
+                f"{name} is a number, and {list(values)} are not all finite numbers", key="at"
+            )
+        return _distinct(name, numbers)
     if levels:
         return levels
     if asked:
@@ -109,10 +123,12 @@ def _numbers(
     return (float(column.mean()),)
 
 
-def _some(name: str, values: Sequence[Value]) -> Sequence[Value]:
-    if len(values) == 0:
-        raise InputErrors.one(f"no value is given for {name}", key="at")
-    return values
+def _distinct[V: Value](name: str, values: Sequence[V]) -> tuple[V, ...]:
+    for value in values:
+        if values.count(value) > 1:
+            shown = value if isinstance(value, str) else f"{value:g}"
+            raise InputErrors.one(f"{shown} stands twice among the values of {name}", key="at")
+    return tuple(values)
 
 
 def grid_table(design: Design, points: Sequence[Mapping[str, Value]]) -> Table:

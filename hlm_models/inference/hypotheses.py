@@ -83,7 +83,8 @@ def hypothesis(
     Raises
     ------
     InputErrors
-        a name that is no coefficient, a text that cannot be read, hypotheses in contradiction.
+        a name that is no coefficient, a text that cannot be read, numbers that are not finite,
+        hypotheses in contradiction.
     RefusalError
         what Kenward and Roger's method cannot do.
 
@@ -111,9 +112,9 @@ def coefficient_tests(fit: PointFit, *, df: Method = "satterthwaite") -> Coeffic
     Raises
     ------
     InputErrors
-        the fit is a posterior, or there is no such method.
+        there is no such method, or no fit is given.
     RefusalError
-        what Kenward and Roger's method cannot do.
+        the fit is a posterior, or what Kenward and Roger's method cannot do.
     """
     found, p = approximation(fit, df), fit.spec.design.p
     rows = t_rows(found, np.eye(p), fit.beta, np.zeros(p), fit.spec.design.coef)

@@ -17,20 +17,23 @@ NAME = "draws.jsonl"
 
 @contextmanager
 def journal(
-    folder: Path | str | None, header: Mapping[str, object]
+    folder: Path | str | None, header: Mapping[str, object], *, size: int
 ) -> Iterator[tuple[dict[int, FloatArray], Callable[[int, FloatArray], None]]]:
     """Draws of earlier runs by number, and a function that writes one more.
 
     The file's first line is `header`, which says what the draws are of; then one line a draw. A
-    line that an interrupted run left unfinished is dropped. Without a folder nothing is kept.
+    line that an interrupted run left unfinished, or that is no draw of `size` numbers, is dropped.
+    Without a folder nothing is kept.
 
     Raises
     ------
     ModelMismatchError
         the folder holds draws of something else.
     InputErrors
-        the folder cannot be made or written to.
+        `folder` is no path, or cannot be made or written to.
     """
+    if not isinstance(folder, str | Path | None):
+        raise InputErrors.one(f"a path is needed, not {folder!r}", key="folder")
     if folder is None:
         yield {}, lambda index, row: None  # noqa: ARG005
         return
@@ -38,9 +41,10 @@ def journal(
     first = json.dumps(header, sort_keys=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
-        done = _read(path, lines, first)
-        if lines[-1:] != [""] or len(lines) != len(done) + 2:
+        # In bytes: whatever a damaged line holds, it spoils no other.
+        lines = path.read_bytes().split(b"\n") if path.exists() else []
+        done = _read(path, lines, first.encode(), size)
+        if lines[-1:] != [b""] or len(lines) != len(done) + 2:
             _write_anew(path, first, done)
         file = path.open("a", encoding="utf-8")
     except OSError as error:
@@ -60,9 +64,9 @@ def _line(index: int, row: FloatArray) -> str:
     return json.dumps([index, row.tolist()])
 
 
-def _read(path: Path, lines: list[str], first: str) -> dict[int, FloatArray]:
+def _read(path: Path, lines: list[bytes], first: bytes, size: int) -> dict[int, FloatArray]:
     """Finished draws by number; without a complete first line there are none."""
-    if len(lines) < 2:
+    if not lines or (len(lines) == 1 and first.startswith(lines[0])):
         return {}
     if lines[0] != first:
         raise ModelMismatchError(
@@ -72,10 +76,14 @@ def _read(path: Path, lines: list[str], first: str) -> dict[int, FloatArray]:
     done = {}
     for line in lines[1:-1]:
         try:
-            index, row = json.loads(line)
+            found = json.loads(line)
         except ValueError:
             continue
-        done[index] = np.array(row, dtype=np.float64)
+        match found:
+            case [int(index), [*row]] if len(row) == size and all(
+                isinstance(one, float) for one in row
+            ):
+                done[index] = np.array(row)
     return done
 
 

@@ -65,7 +65,13 @@ class KenwardRoger:
         return variance, 2 / A
 
     def joint(self, L: FloatArray, distance: FloatArray) -> FTest:
-        """Scaled F test that all `distance` (r,) = L beta - rhs are zero."""
+        """Scaled F test that all `distance` (r,) = L beta - rhs are zero.
+
+        Raises
+        ------
+        RefusalError
+            several hypotheses and so few groups that no F has the moments.
+        """
         scaled, t, variance = principal(
             self._scaled(L), distance / self.sigma, np.linalg.cholesky(self.Phi)
         )
@@ -117,7 +123,7 @@ def kenward_roger(fit: PointFit) -> KenwardRoger:
     information[0, 0] = n - p
     information[0, 1:] = information[1:, 0] = mixed + np.trace(PhiP, axis1=1, axis2=2)
     information[1:, 1:] = K - 2 * np.einsum("ab,iajb->ij", Phi, Q) + crossed
-    W = 2 * _inverse(information)
+    W = 2 * _inverse(information, np.append(n, np.diag(K)))
     U = np.einsum("ij,iajb->ab", W[1:, 1:], Q) - np.einsum("ij,iab,jbc->ac", W[1:, 1:], P, PhiP)
     adjusted = Phi + Phi @ (U + U.T) @ Phi
     return KenwardRoger(
@@ -171,16 +177,27 @@ def _sums(
     return P, Q, K
 
 
-def _inverse(information: FloatArray) -> FloatArray:
-    """Inverse in units of the diagonal; a direction that the data do not inform counts as known."""
-    size = np.sqrt(np.diag(information))
-    unit = np.where(size > 0, size, 1.0)
+def _inverse(information: FloatArray, whole: FloatArray) -> FloatArray:
+    """Inverse in units of the diagonal; a direction that the data do not inform counts as known.
+
+    `whole` (m + 1,) is the diagonal where beta is known: where beta takes all of it away, what is
+    left is rounding, of either sign.
+    """
+    size = np.diag(information)
+    informed = size > 1e-10 * whole
+    information = np.where(np.outer(informed, informed), information, 0.0)
+    unit = np.sqrt(np.where(informed, size, 1.0))
     scale = np.outer(unit, unit)
     return np.asarray(np.linalg.pinv(information / scale, rtol=1e-10, hermitian=True) / scale)
 
 
 def _matched(q: int, A1: float, A2: float) -> tuple[float, float]:
     """Degrees of freedom and scale of F of q > 1 rows, by matching two moments.
+
+    Raises
+    ------
+    RefusalError
+        no F has them, for want of groups.
 
     Source: Halekoh and Hojsgaard (2014), doi:10.18637/jss.v059.i09, and their R package
     pbkrtest, for what it does where a denominator is zero.
@@ -191,6 +208,13 @@ def _matched(q: int, A1: float, A2: float) -> tuple[float, float]:
     V0, V1, V2 = 1 + g / c * B, 1 - (q - g) / c * B, 1 - (q + 2 - g) / c * B
     V0 = 0.0 if abs(V0) < 1e-10 else V0
     left = 1 - A2 / q
-    ratio = 1.0 if abs(left) < 1e-14 and abs(V1) < 1e-14 else left / V1
-    df = 4 + (q + 2) / (ratio**2 * V0 / V2 - 1)
-    return df, 1.0 if abs(df - 2) < 0.01 else df * left / (df - 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = 1.0 if abs(left) < 1e-14 and abs(V1) < 1e-14 else np.divide(left, V1)
+        df = 4 + np.divide(q + 2, np.divide(ratio**2 * V0, V2) - 1)
+    scale = 1.0 if abs(df - 2) < 0.01 else df * left / (df - 2)
+    if not (0 < df < np.inf and scale > 0):
+        raise RefusalError(
+            f"too few groups to test {q} hypotheses jointly by Kenward and Roger's method: test "
+            'fewer at a time, or use df="satterthwaite"'
+        )
+    return float(df), float(scale)

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hlm_models.errors import FitError, InputErrors, RefusalError
-from hlm_models.inference.draws import Source, quick_fit
-from hlm_models.inference.nesting import more
+from hlm_models.errors import FitError, RefusalError
+from hlm_models.inference.draws import quick_fit
+from hlm_models.inference.nesting import more, written
 from hlm_models.inference.workers import collect
+from hlm_models.results.arguments import checked_count, checked_seed
 from hlm_models.results.fits import PointFit
+from hlm_models.results.optimum_only import optimum_only
 from hlm_models.results.point_only import point_only
 from hlm_models.results.progress import Progress, silent
+from hlm_models.results.simulate import Source
 from hlm_models.spec.marginal import Marginal
 from hlm_models.types import FloatArray
 
@@ -100,7 +103,8 @@ def likelihood_ratio(
     Raises
     ------
     InputErrors
-        other data, or the same model twice; a fit that was evaluated at `reml.theta`.
+        other data, or the same model twice; a fit that was evaluated at `reml.theta`; a number of
+        responses, a seed or workers that are none.
     RefusalError
         the models are not nested; one is by ML and the other by REML; REML with different fixed
         parts, whose criteria are not comparable.
@@ -111,19 +115,19 @@ def likelihood_ratio(
     doi:10.2307/2533455; the simulated p as in Davison and Hinkley (1997), Bootstrap Methods and
     their Application, section 4.2.
     """
-    smaller, larger = (point_only(one, "likelihood_ratio") for one in (smaller, larger))
+    smaller, larger = (
+        optimum_only(point_only(one, "likelihood_ratio"), "likelihood_ratio")
+        for one in (smaller, larger)
+    )
+    seed = checked_seed(seed)
+    if workers is not None:
+        checked_count(workers, "workers")
+    asked = None if simulate is None else checked_count(simulate, "simulate")
     if smaller.engine != larger.engine:
         raise RefusalError(
             f"the smaller model was fitted by {smaller.engine.upper()} and the larger by "
             f"{larger.engine.upper()}: fit both by ML"
         )
-    for fit in (smaller, larger):
-        if fit.spec.reml.theta is not None:
-            raise InputErrors.one(
-                "a likelihood ratio compares optima, and a fit was evaluated at a given theta: "
-                "fit without it",
-                key="reml.theta",
-            )
     found = more(smaller.spec, larger.spec)
     reml = smaller.engine == "reml"
     if reml and found.coefficients:
@@ -139,9 +143,9 @@ def likelihood_ratio(
         )
     statistic = max(statistic, 0.0)
     naive = _tail(found.df, statistic)
-    draws = simulate if simulate is not None else (DRAWS if found.effects > 1 else 0)
+    draws = asked or (DRAWS if found.effects > 1 else 0)
     error, failed = math.nan, 0
-    if draws or simulate is not None:
+    if draws:
         task = _Null(
             Source.of(smaller, seed),
             smaller.spec.marginal.scaled_theta(smaller.theta),
@@ -165,9 +169,10 @@ def likelihood_ratio(
         reference = f"the 50:50 mixture of chi-squares on {found.df - 1} and {found.df} df"
     else:
         p, reference = naive, f"the chi-square on {found.df} df"
+    names = written(smaller.spec, larger.spec)
     return LikelihoodRatio(
-        smaller=str(smaller.spec.config["formula"]),
-        larger=str(larger.spec.config["formula"]),
+        smaller=names[0],
+        larger=names[1],
         engine=smaller.engine,
         statistic=statistic,
         df=found.df,

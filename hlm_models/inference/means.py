@@ -126,7 +126,8 @@ def marginal_means(
     Raises
     ------
     InputErrors
-        a name that is no predictor, a level that the factor does not have, a number without values.
+        a name that is no predictor, a level that the factor does not have, a value that stands
+        twice, a number without values.
 
     Source: Searle, Speed and Milliken (1980), doi:10.1080/00031305.1980.10483031; the R package
     emmeans, which takes numbers with two values for factors where this takes their mean.
@@ -139,9 +140,13 @@ def marginal_means(
     """
     found = approximation(fit, df)
     design = fit.spec.design
-    asked = _listed(factors)
-    within = _listed(by)
-    grid = reference_grid(design, (*asked, *within), dict(at or {}))
+    asked = _listed(factors, "factors")
+    within = _listed(by, "by")
+    if at is not None and not isinstance(at, Mapping):
+        raise InputErrors.one(
+            f"values are given by predictor, as at={{'x': [1, 2]}}, not as {at!r}", key="at"
+        )
+    grid = reference_grid(design, (*asked, *within), at or {})
     cells = tuple(product(*(grid[name] for name in (*asked, *within))))
     rest = [name for name in grid if name not in asked and name not in within]
     points = [
@@ -159,8 +164,11 @@ def marginal_means(
     return MarginalMeans(df, asked, within, cells, rows, frozen(L), fit.beta, found)
 
 
-def _listed(names: str | Sequence[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
+def _listed(names: str | Sequence[str], key: str) -> tuple[str, ...]:
+    found = (names,) if isinstance(names, str) or not np.iterable(names) else tuple(names)
+    if not all(isinstance(name, str) for name in found):
+        raise InputErrors.one(f"give the names of predictors, not {names!r}", key=key)
+    return found
 
 
 def _named(cell: Sequence[Value]) -> str:

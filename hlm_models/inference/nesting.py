@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from hlm_models.errors import InputErrors, RefusalError
 from hlm_models.spec.model import ModelSpec
 from hlm_models.types import FloatArray, IntArray
 
-__all__ = ["More", "more"]
+__all__ = ["More", "more", "written"]
 
 INSIDE = 1e-8
 """What of a column may lie outside the span of others, relative to it."""
@@ -37,22 +38,27 @@ def more(smaller: ModelSpec, larger: ModelSpec) -> More:
     InputErrors
         the models have different data, or neither has a parameter more.
     RefusalError
-        the smaller model is not nested in the larger one.
+        the smaller model is not nested in the larger one, or not in a way that is seen here.
     """
     _same_data(smaller, larger)
     outside = _outside(smaller.design.X, larger.design.X)
     if outside.size:
         names = ", ".join(smaller.design.coef[k] for k in outside.tolist())
-        raise _refused(f"{names} of the fixed part is no combination of the larger model's columns")
+        raise _refused(
+            f"{names} of the fixed part is no combination of the larger model's columns",
+            "is not nested",
+        )
     coefficients = larger.design.p - smaller.design.p
-    blocks = {block.factors: block for block in larger.blocks}
+    homes = _homes(smaller.blocks, larger.blocks)
     found = 0
-    for block in smaller.blocks:
-        if block.factors not in blocks:
-            raise _refused(f"the larger model has no random effects of {block.group}")
-    pieces = {block.factors: _pieces(smaller, at) for at, block in enumerate(smaller.blocks)}
     for at, block in enumerate(larger.blocks):
-        found += _new_effects(block, pieces.get(block.factors, []), _pieces(larger, at))
+        pieces = [
+            piece
+            for here, home in enumerate(homes)
+            if home == at
+            for piece in _pieces(smaller, here)
+        ]
+        found += _new_effects(block, pieces, _pieces(larger, at))
     df = coefficients + larger.marginal.size - smaller.marginal.size
     if df == 0:
         raise InputErrors.one(
@@ -61,10 +67,32 @@ def more(smaller: ModelSpec, larger: ModelSpec) -> More:
     return More(coefficients, found, df)
 
 
-def _refused(why: str) -> RefusalError:
+def written(smaller: ModelSpec, larger: ModelSpec) -> tuple[str, str]:
+    """Both formulas; with the covariance of each random term where they do not differ."""
+    specs = (smaller, larger)
+    one, other = (str(spec.config["formula"]) for spec in specs)
+    if "".join(one.split()) != "".join(other.split()):
+        return one, other
+    one, other = (
+        f"{formula} [{', '.join(_covariances(spec))}]"
+        for formula, spec in zip((one, other), specs, strict=True)
+    )
+    return one, other
+
+
+def _covariances(spec: ModelSpec) -> list[str]:
+    """Each random term with its structure."""
+    return [
+        f"({term.text}) {structure}"
+        for block, structures in zip(spec.blocks, spec.marginal.structures, strict=True)
+        for term, structure in zip(block.terms, structures, strict=True)
+    ]
+
+
+def _refused(why: str, verdict: str = "is not recognised as nested") -> RefusalError:
     return RefusalError(
-        f"the smaller model, given first, is not nested in the larger one: {why}; a likelihood "
-        "ratio tests only nested models (compare others by AIC or BIC)"
+        f"the smaller model, given first, {verdict} in the larger one: {why}; a likelihood ratio "
+        "tests only nested models (compare others by AIC or BIC)"
     )
 
 
@@ -81,14 +109,35 @@ def _same_data(smaller: ModelSpec, larger: ModelSpec) -> None:
         left, right = getattr(one, what), getattr(other, what)
         if not (left is right or (left is not None and np.array_equal(left, right))):
             raise InputErrors.one(f"the models have different {what}: give both the same")
-    groups = {block.factors: block for block in other.blocks}
-    for block in one.blocks:
-        match = groups.get(block.factors)
-        if match is not None and not np.array_equal(block.level, match.level):
+    for block, match in product(one.blocks, other.blocks):
+        if set(block.factors) == set(match.factors) and not _same_levels(block, match):
             raise InputErrors.one(
                 f"the rows belong to different levels of {block.group} in the two models: fit both "
                 "to the same data"
             )
+
+
+def _homes(small: Sequence[RandomBlock], large: Sequence[RandomBlock]) -> list[int]:
+    """Place among the larger model's blocks of each of the smaller one's, by their levels."""
+    homes = []
+    for block in small:
+        same = [at for at, one in enumerate(large) if _same_levels(block, one)]
+        if not same:
+            raise _refused(f"the larger model has no random effects of {block.group}")
+        homes.append(next((at for at in same if large[at].factors == block.factors), same[0]))
+    return homes
+
+
+def _same_levels(one: RandomBlock, other: RandomBlock) -> bool:
+    """Whether rows that share a level of one share a level of the other, as of g:f and f:g."""
+    return one.J == other.J and np.array_equal(_first(one), _first(other))
+
+
+def _first(block: RandomBlock) -> IntArray:
+    """The first row (n,) that has the level of each row."""
+    first = np.empty(block.J, dtype=np.int64)
+    first[block.level[::-1]] = np.arange(len(block.level) - 1, -1, -1)
+    return first[block.level]
 
 
 def _outside(columns: FloatArray, others: FloatArray) -> IntArray:

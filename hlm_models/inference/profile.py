@@ -17,7 +17,9 @@ from hlm_models.inference.slices import (
     effect_sd,
     residual_sd,
 )
+from hlm_models.results.arguments import checked_level
 from hlm_models.results.fits import PointFit
+from hlm_models.results.optimum_only import optimum_only
 from hlm_models.results.point_only import point_only
 from hlm_models.results.progress import Progress, Step, silent
 from hlm_models.results.summary import Parameter, parameters
@@ -129,16 +131,8 @@ def profile(
 
     Source: Bates et al. (2015), doi:10.18637/jss.v067.i01, section 5.1.
     """
-    fit = point_only(fit, "profile")
-    spec, wanted = fit.spec, _wanted(fit, parameters)
-    if not 0 < level < 1:
-        raise InputErrors.one(f"a level lies between 0 and 1, and {level:g} does not")
-    if spec.reml.theta is not None:
-        raise InputErrors.one(
-            "a profile starts from an optimum, and this fit was evaluated at a given theta: "
-            "fit without it",
-            key="reml.theta",
-        )
+    fit = optimum_only(point_only(fit, "profile"), "profile")
+    spec, wanted, level = fit.spec, _wanted(fit, parameters), checked_level(level)
     marginal = spec.marginal
     progress(Step("profile: ML estimates"))
     if fit.engine == "ml":
@@ -160,9 +154,11 @@ def _wanted(fit: PointFit, names: Sequence[str] | None) -> list[Parameter]:
     known = {one.name: one for one in parameters(fit.spec)}
     if names is None:
         return list(known.values())
+    if not isinstance(names, Sequence):
+        raise InputErrors.one(f"a list of names is needed, not {names!r}", key="parameters")
     chosen = [names] if isinstance(names, str) else list(names)
     problems = [
-        Problem(f"'{name}' is not a parameter of this model{nearest(name, known)}")
+        Problem(f"'{name}' is not a parameter of this model{nearest(str(name), known)}")
         for name in chosen
         if name not in known
     ]

@@ -44,21 +44,21 @@ def restrictions(
     Raises
     ------
     InputErrors
-        every name that is no coefficient, with the nearest one; a text that cannot be read; sizes
-        that do not fit.
+        every name that is no coefficient, with the nearest one; a text that cannot be read; numbers
+        that are none or not finite; sizes that do not fit.
     """
+    held = _held(rhs)
     if isinstance(hypotheses, str | Mapping):
         hypotheses = [hypotheses]
     several = isinstance(hypotheses, Sequence) and len(hypotheses) > 0
     if several and all(isinstance(one, str) for one in hypotheses):  # type: ignore[union-attr]
-        if np.any(np.asarray(rhs)):
+        if held.any():
             raise InputErrors.one("a text says what it equals: write it there", key="rhs")
         return _from_texts([str(one) for one in hypotheses], coef)  # type: ignore[union-attr]
     if several and all(isinstance(one, Mapping) for one in hypotheses):  # type: ignore[union-attr]
         L = _from_mappings(hypotheses, coef)  # type: ignore[arg-type]
     else:
         L = _from_matrix(hypotheses, coef)
-    held = np.asarray(rhs, dtype=np.float64)
     if held.ndim > 1 or (held.ndim == 1 and len(held) != len(L)):
         raise InputErrors.one(f"{len(L)} hypotheses need one number, or {len(L)}", key="rhs")
     held = np.broadcast_to(held, (len(L),)).copy()
@@ -66,15 +66,33 @@ def restrictions(
     return Restrictions(frozen(L), frozen(held), texts)
 
 
+def _held(rhs: object) -> FloatArray:
+    try:
+        held = np.array(rhs, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        held = np.array(np.nan)
+    if not np.isfinite(held).all():
+        raise InputErrors.one(f"give finite numbers, not {rhs!r}", key="rhs")
+    return held
+
+
 def _from_mappings(rows: Sequence[Mapping[str, float]], coef: Sequence[str]) -> FloatArray:
-    L = np.zeros((len(rows), len(coef)))
+    L, patterns = np.zeros((len(rows), len(coef))), _patterns(coef)
     problems = []
     for row, weights in zip(L, rows, strict=True):
-        for name, weight in weights.items():
-            if name in coef:
-                row[coef.index(name)] = weight
-            else:
-                problems.append(_unknown(name, coef))
+        for written, weight in weights.items():
+            name, length = _named(str(written), patterns)
+            if name is None or length < len(str(written)):
+                problems.append(_unknown(str(written), coef))
+                continue
+            try:
+                row[coef.index(name)] += float(weight)
+            except (TypeError, ValueError, OverflowError):
+                row[coef.index(name)] = np.nan
+            if not np.isfinite(row[coef.index(name)]):
+                problems.append(
+                    Problem(f"the weight of {name} is a finite number, not {weight!r}", key="L")
+                )
     if problems:
         raise InputErrors(problems)
     return L
@@ -102,12 +120,14 @@ def _from_texts(texts: Sequence[str], coef: Sequence[str]) -> Restrictions:
     problems: list[Problem] = []
     for i, text in enumerate(texts):
         try:
-            left, *right = [
-                _affine(side, text, len(coef)) for side in _coded(text, coef).split("=")
-            ]
-            if len(right) > 1:
+            sides = _coded(text, coef).split("=")
+            if len(sides) > 2:
                 raise _unread(text, "it has more than one =")
-            found = left - right[0] if right else left
+            with np.errstate(over="ignore", invalid="ignore"):
+                left, right = (_affine(side, text, len(coef)) for side in [*sides, "0"][:2])
+                found = left - right
+            if not np.isfinite(found).all():
+                raise _unread(text, "its numbers are too large")
             if not found[:-1].any():
                 raise _unread(text, "it is about no coefficient")
             L[i], rhs[i] = found[:-1], 0.0 - found[-1]
@@ -120,17 +140,20 @@ def _from_texts(texts: Sequence[str], coef: Sequence[str]) -> Restrictions:
 
 def _coded(text: str, coef: Sequence[str]) -> str:
     """The text with `_3` in place of the fourth coefficient's name, as Python can read it."""
-    known = sorted(coef, key=len, reverse=True)
+    patterns = _patterns(coef)
     pieces, at, problems = [], 0, []
     while at < len(text):
         here = text[at:]
-        # The longest name first: a name may hold what looks like arithmetic, as `bs(x, df=3)[1]`.
-        name = next((one for one in known if _starts(here, one)), None)
+        name, length = _named(here, patterns)
+        if name is not None:
+            pieces.append(f" _{coef.index(name)} ")
+            at += length
+            continue
         word = _WORD.match(here)
-        if name is None and word is not None:
-            problems.append(_unknown(word.group(), coef))
-        token = name or (word or _NUMBER.match(here) or [here[0]])[0]
-        pieces.append(f" _{coef.index(name)} " if name else token)
+        if word is not None:
+            problems.append(_unknown(word.group().replace("`", ""), coef))
+        token = (word or _NUMBER.match(here) or [here[0]])[0]
+        pieces.append(token)
         at += len(token)
     if problems:
         raise InputErrors(problems)
@@ -145,9 +168,29 @@ def _affine(side: str, text: str, p: int) -> FloatArray:
         raise _unread(text, "a product is written 2*x, a sum x + y") from None
 
 
-def _starts(text: str, name: str) -> bool:
-    """The text starts with this name, and not with a longer one."""
-    return text.startswith(name) and not re.match(r"[\w.\[:(]", text[len(name) :])
+def _patterns(coef: Sequence[str]) -> dict[str, re.Pattern[str]]:
+    """How each name may be written: blanks beside signs and backticks may be there or not."""
+    found = {}
+    for name in coef:
+        words, pattern = re.findall(r"\w+|[^\w\s`]", name), ""
+        for one, following in zip(words, [*words[1:], ""], strict=True):
+            both = re.match(r"\w", one) and re.match(r"\w", following)
+            gap = (r"\s+" if both else r"[\s`]*") if following else ""
+            pattern += re.escape(one) + gap
+        # What follows must not make it another name.
+        found[name] = re.compile(rf"(?:{re.escape(name)}|`?{pattern}`?)(?![\w.\[:(])")
+    return found
+
+
+def _named(text: str, patterns: Mapping[str, re.Pattern[str]]) -> tuple[str | None, int]:
+    """The coefficient that the text starts with, and how much of the text its name takes.
+
+    Of several the longest: a name may hold what looks like arithmetic, as `bs(x, df=3)[1]`.
+    """
+    matches = ((name, pattern.match(text)) for name, pattern in patterns.items())
+    found = [(match.end(), text.startswith(name), name) for name, match in matches if match]
+    length, _, name = max(found, default=(0, False, None))
+    return name, length
 
 
 def _evaluate(node: ast.expr, text: str, p: int) -> FloatArray:

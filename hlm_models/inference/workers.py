@@ -10,7 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
-from hlm_models.errors import FitError, HlmError, InputErrors
+from hlm_models.errors import FitError, HlmError
+from hlm_models.results.arguments import checked_count
 from hlm_models.results.progress import Progress, Step
 from hlm_models.types import FloatArray
 
@@ -51,13 +52,12 @@ def collect(
     FitError
         a worker process ended before its work was done.
     """
-    for name, value in {"draws": draws, "workers": 1 if workers is None else workers}.items():
-        if value < 1:
-            raise InputErrors.one(f"at least 1 is needed, not {value}", key=name)
+    draws = checked_count(draws, "draws")
+    workers = 1 if workers is None else checked_count(workers, "workers")
     rows = {index: row for index, row in done.items() if index < draws}
     left = [index for index in range(draws) if index not in rows]
     progress(Step(stage, len(rows), draws))
-    made = _here(task, left) if workers is None or workers == 1 else _spread(task, left, workers)
+    made = _here(task, left) if workers == 1 else _spread(task, left, workers)
     for index, row in made:
         rows[index] = row
         keep(index, row)

@@ -51,7 +51,7 @@ def coefficient_table(
     Raises
     ------
     InputErrors
-        there is no fit, or no such format.
+        there is no fit, a name that is no text, or no such format.
     """
     named = _named(fits)
     rows = {name: _rows(fit) for name, fit in named.items()}
@@ -70,6 +70,11 @@ def coefficient_table(
 
 def _named(fits: Fits) -> dict[str, PointFit]:
     if isinstance(fits, Mapping):
+        for name in fits:
+            if not isinstance(name, str):
+                raise InputErrors.one(
+                    f"the name of a column is a text, not {name!r}: write {str(name)!r}", key="fits"
+                )
         found = dict(fits)
     else:
         several = list(fits) if isinstance(fits, Sequence) else [fits]

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from hlm_models.errors import InputErrors, nearest
+from hlm_models.design.find_block import find_block
+from hlm_models.errors import InputErrors
 from hlm_models.results.fits import PointFit
 from hlm_models.results.point_only import point_only
 from hlm_models.results.summary import free_correlations
@@ -21,7 +22,6 @@ __all__ = [
     "estimated",
     "fitted",
     "fixef",
-    "one_group",
     "ranef",
     "residuals",
     "varcorr",
@@ -92,8 +92,8 @@ def coef(fit: PointFit, group: str | None = None) -> "pd.DataFrame":
     import pandas as pd
 
     fit = point_only(fit, "coef")
-    at = one_group(fit, group)
-    estimate, block = fit.random[at], fit.spec.blocks[at]
+    block = find_block(fit.spec.design, group)
+    [estimate] = [one for one in fit.random if one.group == block.group]
     names = list(dict.fromkeys([*fit.spec.design.coef, *estimate.columns]))
     found = np.zeros((block.J, len(names)))
     found[:, : len(fit.beta)] = fit.beta
@@ -123,7 +123,9 @@ def varcorr(fit: PointFit) -> "pd.DataFrame":
             for j, i in sorted((j, i) for i, j in free_correlations(block))
         ]
     rows.append(("Residual", None, None, fit.sigma**2, fit.sigma))
-    return pd.DataFrame(rows, columns=["group", "effect1", "effect2", "vcov", "sdcor"])
+    found = pd.DataFrame(rows, columns=["group", "effect1", "effect2", "vcov", "sdcor"])
+    # Left to itself, pandas makes a column without any text one of objects.
+    return found.astype({"effect1": "str", "effect2": "str"})
 
 
 def fitted(fit: PointFit, level: Level = "conditional") -> FloatArray:
@@ -174,22 +176,6 @@ def estimated(fit: PointFit) -> Point:
         return tuple(getattr(estimate, value) for estimate in fit.random)
 
     return Point(fit.beta, fit.sigma, sd=each("sd"), corr=each("corr"), b=each("b"))
-
-
-def one_group(fit: PointFit, group: str | None) -> int:
-    """Place of a group among the blocks; without a name, of the only one."""
-    groups = [estimate.group for estimate in fit.random]
-    if group is None and len(groups) == 1:
-        return 0
-    if group is None:
-        raise InputErrors.one(f"name one of the groups: {', '.join(groups)}", key="group")
-    if group not in groups:
-        raise InputErrors.one(
-            f"{group!r} is not a group of this model{nearest(group, groups)} "
-            f"(groups: {', '.join(groups)})",
-            key="group",
-        )
-    return groups.index(group)
 
 
 def _coef(fit: PointFit) -> list[str]:

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from hlm_models.algebra.criterion import Profiled, profiled
+from hlm_models.algebra.crossed import Sweep
 from hlm_models.algebra.gram import Gram
 from hlm_models.algebra.kernel import one_factor
 from hlm_models.algebra.search import minimise
 from hlm_models.design.build import Design, RandomBlock
+from hlm_models.design.find_block import find_block
 from hlm_models.errors import InputErrors
-from hlm_models.results.extract import one_group, residuals
+from hlm_models.results.extract import residuals
 from hlm_models.results.fits import PointFit
+from hlm_models.results.optimum_only import optimum_only
 from hlm_models.results.point_only import point_only
 from hlm_models.results.predict import phi
+from hlm_models.results.progress import Progress, Step, silent
 from hlm_models.results.rows import model_rows
 from hlm_models.spec.marginal import Marginal
 from hlm_models.types import BoolArray, FloatArray
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["coefficients_without", "cooks_distance", "leverage"]
 
 Theta = Literal["refit", "fixed"]
+
+LARGEST = 1_000
+"""Most rows of a level whose covariances are formed; without a larger one, blocks are made anew."""
 
 
 def leverage(fit: PointFit) -> FloatArray:
@@ -43,15 +50,19 @@ def leverage(fit: PointFit) -> FloatArray:
 
 
 def cooks_distance(
-    fit: PointFit, by: str | None = None, *, theta: Theta | None = None
+    fit: PointFit,
+    by: str | None = None,
+    *,
+    theta: Theta | None = None,
+    progress: Progress = silent,
 ) -> "pd.Series[float]":
     """Cook's distance of each level of the group `by`, or of each row.
 
     Of a level it is d' Var(beta)^-1 d / p, with d the change of beta where the level's rows are
     left out: exactly, by fitting again without them, or with theta as it is. NaN where the other
-    rows do not determine beta. `cooks.distance(influence(fit, by))` of lme4 is (J - p) / J times
-    that. Of a row it is the usual formula of its leverage and residual, theta being fixed, as
-    `cooks.distance(fit)` of lme4.
+    rows do not determine beta, or are too few for a fit. `cooks.distance(influence(fit, by))` of
+    lme4 is (J - p) / J times that. Of a row it is the usual formula of its leverage and residual,
+    theta being fixed, as `cooks.distance(fit)` of lme4; NaN where its leverage is 1.
 
     Parameters
     ----------
@@ -61,7 +72,8 @@ def cooks_distance(
     Raises
     ------
     InputErrors
-        there is no such group, or `theta` is given without one.
+        there is no such group, or `theta` is given without one; a fit that was evaluated at
+        `reml.theta`, where it would be fitted again.
     """
     import pandas as pd
 
@@ -73,51 +85,99 @@ def cooks_distance(
         if theta is not None:
             raise InputErrors.one("theta is about deleting groups; name one with `by`", key="theta")
         h, e = leverage(fit), residuals(fit, "scaled")
-        return pd.Series((e / (1 - h)) ** 2 * h / p, name="cooks_distance")
-    block = fit.spec.blocks[one_group(fit, by)]
-    change = coefficients_without(fit, by, theta=theta or "refit") - fit.beta
+        # What a fit through the row leaves of its residual and of 1 - h is rounding.
+        left = np.where(h < 1 - 1e-10, 1 - h, np.nan)
+        return pd.Series((e / left) ** 2 * h / p, name="cooks_distance")
+    block = find_block(fit.spec.design, by, key="by")
+    change = coefficients_without(fit, by, theta=theta or "refit", progress=progress) - fit.beta
     found = np.einsum("jp,pj->j", change, np.linalg.solve(fit.vcov_beta, change.T)) / p
     return pd.Series(found, index=pd.Index(block.labels, name=by), name="cooks_distance")
 
 
-def coefficients_without(fit: PointFit, by: str, *, theta: Theta = "refit") -> FloatArray:
+def coefficients_without(
+    fit: PointFit, by: str, *, theta: Theta = "refit", progress: Progress = silent
+) -> FloatArray:
     """Estimates (J, p) of beta without the rows of each level of the group `by`.
 
-    A row is NaN where the other rows do not determine beta. Costs one fit a level, on the blocks
-    of the others; with theta fixed and a single group in the model, one pass in all.
+    A row is NaN where the other rows do not determine beta, or are too few for a fit. Costs one
+    fit a level, on the blocks of the others; with theta fixed, one pass in all and, where the model
+    has several groups, a matrix of the rows of each level.
     """
     if theta not in ("refit", "fixed"):
         raise InputErrors.one(f"theta is refit or fixed, not {theta!r}", key="theta")
-    block, marginal = fit.spec.blocks[one_group(fit, by)], fit.spec.marginal
-    if theta == "fixed" and isinstance(marginal.products, Gram):
-        return _one_pass(fit, marginal.products)
+    block = find_block(fit.spec.design, by, key="by")
+    stage = f"without each level of {by}"
+    if theta == "fixed":
+        return _fixed(fit, block, lambda j: progress(Step(stage, j, block.J)))
+    optimum_only(fit, "cooks_distance by refitting")
     found = np.full((block.J, len(fit.beta)), np.nan)
     for j, rest in enumerate(_without(fit, block)):
-        if not _determined(rest.inner, fit.spec.design.n):
+        progress(Step(stage, j, block.J))
+        if rest.n <= len(fit.beta) or not _determined(rest.inner, fit.spec.design.n):
             continue
-        here = rest.start
-        if theta == "refit":
-            objective = partial(_objective, rest)
-            # On the boundary another basin may be deeper once a level is gone.
-            starts = (rest.start, rest.marginal.start(1.0)) if fit.singular else (rest.start,)
-            here = min((minimise(objective, at) for at in starts), key=lambda one: one.value).x
-        found[j] = rest.marginal.beta(rest.at(here))
+        objective = partial(_objective, rest)
+        # On the boundary another basin may be deeper once a level is gone.
+        starts = (rest.start, rest.marginal.start(1.0)) if fit.singular else (rest.start,)
+        best = min((minimise(objective, at) for at in starts), key=lambda one: one.value)
+        if np.isfinite(best.value):
+            found[j] = rest.marginal.beta(rest.at(best.x))
+    progress(Step(stage, block.J, block.J))
     return found
 
 
-def _one_pass(fit: PointFit, gram: Gram) -> FloatArray:
-    """Without each level of the only group (J, p), theta being fixed: S is a sum over levels."""
-    [block], marginal, p = fit.spec.blocks, fit.spec.marginal, len(fit.beta)
-    found = one_factor(marginal.factors(phi(fit)[:-1])[0], gram)
-    T, H = _level_products(fit.spec.design, block), np.moveaxis(gram.H, -1, 0)
-    S = found.S - T + np.swapaxes(H, 1, 2) @ found.E @ H
-    known = _determined((gram.T - T)[:, :p, :p], gram.n)
+def _fixed(fit: PointFit, block: RandomBlock, progress: Callable[[int], None]) -> FloatArray:
+    """Without each level (J, p), theta being fixed: least squares on what is left of S."""
+    marginal, p = fit.spec.marginal, len(fit.beta)
+    products, T = marginal.products, _level_products(fit.spec.design, block)
+    known = _determined((products.T - T)[:, :p, :p], products.n)
+    if isinstance(products, Gram):
+        found = one_factor(marginal.factors(phi(fit)[:-1])[0], products)
+        H = np.moveaxis(products.H, -1, 0)
+        S = found.S - T + np.swapaxes(H, 1, 2) @ found.E @ H
+    else:
+        S = _several(fit, block, progress)
     beta = np.full((block.J, p), np.nan)
     beta[known] = np.linalg.solve(S[known, :p, :p], S[known, :p, p:])[..., 0]
     raw: FloatArray = np.linalg.solve(
         fit.spec.design.x_scaling.R, (beta + fit.spec.design.y_fit).T
     ).T
     return raw
+
+
+def _several(fit: PointFit, block: RandomBlock, progress: Callable[[int], None]) -> FloatArray:
+    """S without each level (J, k, k), of several groups.
+
+    Of the rows I of a level and the others O, W_O' V_OO^-1 W_O is S less what the block I of V^-1
+    takes: (V^-1 W)_I' ((V^-1)_II)^-1 (V^-1 W)_I. V^-1 = I - Z Cov(b | beta, y) Z' / sigma^2.
+    """
+    marginal, theta = fit.spec.marginal, phi(fit)[:-1]
+    design, found = marginal.design, marginal.sweep(theta)
+    assert isinstance(found, Sweep)
+    root = np.ones(design.n) if design.root_weights is None else design.root_weights
+    z = [
+        root[:, None] * scale.apply(part.z)
+        for scale, part in zip(marginal.scales, design.blocks, strict=True)
+    ]
+    direct = _scaled_rows(design)
+    for part, gain, one in zip(z, found.gains(), design.blocks, strict=True):
+        direct -= np.einsum("na,nac->nc", part, gain[one.level])
+    S = np.empty((block.J, *found.S.shape))
+    order = np.argsort(block.level, kind="stable")
+    for j, rows in enumerate(np.split(order, np.cumsum(block.sizes)[:-1])):
+        progress(j)
+        if len(rows) > LARGEST:
+            rest = Marginal(_kept(design, block.level != j), marginal.structures)
+            back = np.eye(len(found.S))
+            back[:-1, -1] = rest.design.y_fit - design.y_fit
+            S[j] = back.T @ rest.sweep(rest.scaled_theta(fit.theta)).S @ back
+            continue
+        between = found.covariance(
+            tuple(part[rows] for part in z), tuple(one.level[rows] for one in design.blocks)
+        )
+        here = direct[rows]
+        S[j] = found.S - here.T @ np.linalg.solve(np.eye(len(rows)) - between, here)
+    progress(block.J)
+    return S
 
 
 def _determined(inner: FloatArray, n: int) -> BoolArray:
@@ -132,11 +192,13 @@ def _determined(inner: FloatArray, n: int) -> BoolArray:
 class _Rest:
     """The criterion of the rows that are left, and where its search starts.
 
-    inner (p, p) is X'X of their scaled columns; `marginal` tells how theta and beta are scaled.
+    n is their number, inner (p, p) X'X of their scaled columns; `marginal` tells how theta and beta
+    are scaled.
     """
 
     marginal: Marginal
     at: Callable[[FloatArray], Profiled]
+    n: int
     inner: FloatArray
     start: FloatArray
 
@@ -158,7 +220,8 @@ def _without(fit: PointFit, block: RandomBlock) -> Iterator[_Rest]:
         for j in range(block.J):
             rest = Marginal(_kept(marginal.design, block.level != j), marginal.structures)
             inner = rest.products.T[:p, :p]
-            yield _Rest(rest, partial(rest.at, reml=reml), inner, rest.scaled_theta(fit.theta))
+            at = partial(rest.at, reml=reml)
+            yield _Rest(rest, at, rest.design.n, inner, rest.scaled_theta(fit.theta))
         return
     T = _level_products(marginal.design, block)
     for j in range(block.J):
@@ -166,24 +229,30 @@ def _without(fit: PointFit, block: RandomBlock) -> Iterator[_Rest]:
         G[..., j] = H[..., j] = 0.0
         left = Gram(G, H, products.T - T[j], products.n - int(block.sizes[j]))
 
-        def at(theta: FloatArray, left: Gram = left) -> Profiled:
+        def alone(theta: FloatArray, left: Gram = left) -> Profiled:
             return profiled(one_factor(marginal.factors(theta)[0], left), left.n, reml=reml)
 
-        yield _Rest(marginal, at, left.T[:p, :p], start)
+        yield _Rest(marginal, alone, left.n, left.T[:p, :p], start)
 
 
 def _level_products(design: Design, block: RandomBlock) -> FloatArray:
     """W_j' W_j (J, k, k) of the rows of each level, in scaled columns."""
-    fixed = design.x_scaling.apply(design.X)
-    W = np.column_stack([fixed, design.y_net - fixed @ design.y_fit])
-    if design.root_weights is not None:
-        W *= design.root_weights[:, None]
+    W = _scaled_rows(design)
     k = W.shape[1]
     T = np.empty((block.J, k, k))
     for c in range(k):
         for d in range(c + 1):
             T[:, c, d] = T[:, d, c] = np.bincount(block.level, W[:, c] * W[:, d], block.J)
     return T
+
+
+def _scaled_rows(design: Design) -> FloatArray:
+    """W (n, k) in scaled columns, times the roots of the weights."""
+    fixed = design.x_scaling.apply(design.X)
+    W = np.column_stack([fixed, design.y_net - fixed @ design.y_fit])
+    if design.root_weights is not None:
+        W *= design.root_weights[:, None]
+    return W
 
 
 def _kept(design: Design, keep: BoolArray) -> Design:

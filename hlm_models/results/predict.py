@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from hlm_models.errors import InputErrors, nearest
+from hlm_models.results.arguments import checked_level
 from hlm_models.results.extract import estimated
 from hlm_models.results.fits import PointFit
 from hlm_models.results.point_only import point_only
@@ -102,8 +103,7 @@ def predict(
     Source: Henderson (1975), doi:10.2307/2529430, for the joint variance of beta and b.
     """
     fit = point_only(fit, "predict")
-    if not 0 < level < 1:
-        raise InputErrors.one(f"level is between 0 and 1, not {level!r}", key="level")
+    level = checked_level(level)
     kinds = _kinds(fit, groups)
     lent = _lent(fit, kinds, borrow)
     if new_data is None:

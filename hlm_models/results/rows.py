@@ -94,9 +94,9 @@ def read_rows(
     _refuse_new_levels(design.blocks, level, frame, levels)
     weights = table.number(design.weights_column) if design.weights_column else np.ones(table.n)
     if (weights <= 0).any():
+        first = int((weights <= 0).argmax())
         raise InputErrors.one(
-            f"{design.weights_column} must be above 0, but row {1 + int((weights <= 0).argmax())} "
-            f"has {weights.min():g}",
+            f"{design.weights_column} must be above 0, but row {first + 1} has {weights[first]:g}",
             key=KEY,
         )
     return Rows(

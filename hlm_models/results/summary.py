@@ -9,6 +9,7 @@ import numpy as np
 
 from hlm_models.design.build import RandomBlock
 from hlm_models.results.fits import Fit, PointFit, PosteriorFit
+from hlm_models.results.point_only import any_fit
 from hlm_models.spec.model import ModelSpec, free_scales
 from hlm_models.types import FloatArray
 
@@ -169,9 +170,15 @@ def summary(fit: Fit) -> "pd.DataFrame":
     mcse_mean. Of a point fit: estimate, se, df, statistic, p, lower, upper (95%, Wald t with
     Satterthwaite's df; for the coefficients only, intervals of the others are on the log scale or
     Fisher's z, transformed back).
+
+    Raises
+    ------
+    InputErrors
+        it is no fit.
     """
     import pandas as pd
 
+    fit = any_fit(fit, "summary")
     rows: tuple[DrawRow, ...] | tuple[PointRow, ...]
     rows = draw_rows(fit) if isinstance(fit, PosteriorFit) else point_rows(fit)
     return pd.DataFrame([asdict(row) for row in rows]).set_index("name").rename_axis("parameter")

@@ -185,6 +185,13 @@ def test_variances_of_rows_are_the_dense_ones(case, singular):
             row[i, at + codes[i] * k : at + (codes[i] + 1) * k] = part[i]
         at += j * k
     covariance = P - P @ wide.T @ np.linalg.solve(dense.V(dense.Lambda), wide @ P)
+    own = wide @ covariance @ wide.T
+    for some in (np.arange(0, len(wide), 7), np.flatnonzero(dense.level[0] == 1)):
+        between = sweep(dense.Lambda, dense.blocks()).covariance(
+            tuple(s.apply(part[some]) for s, part in zip(dense.z_scaling, dense.z, strict=True)),
+            tuple(codes[some] for codes in dense.level),
+        )
+        np.testing.assert_allclose(between, own[np.ix_(some, some)], atol=1e-9)
     found = sweep(dense.Lambda, dense.blocks()).quadratic(z, level)
     np.testing.assert_allclose(found, np.einsum("mi,ij,mj->m", row, covariance, row), atol=1e-9)
 

@@ -335,14 +335,22 @@ def test_one_folder_of_draws_is_not_for_several_models(refused):
     assert refused("dyestuff", "rail", *options) == message
 
 
-def test_kenward_roger_of_an_ml_fit_is_refused(refused):
+def test_kenward_roger_of_an_ml_fit_is_refused_before_fitting(refused, monkeypatch):
+    from hlm_models.engines import likelihood
+
+    def fit(*arguments, **keywords):
+        raise AssertionError("fitted before the options were looked at")
+
+    monkeypatch.setattr(likelihood, "fit", fit)
     options = ("--engine", "ml", "--df", "kenward-roger", "--out", "fit.json")
-    assert refused("dyestuff", *options, code=3).startswith("Kenward and Roger's method is about")
+    message = refused("dyestuff", *options, code=3)
+    assert message.startswith("--df: Kenward and Roger's method is about REML estimates")
+    assert "--engine reml" in message
 
 
 def test_a_fit_at_a_given_theta_has_no_profile(refused):
     options = ("--intervals", "profile", "--set", "reml.theta=[0.5]", "--out", "fit.json")
-    assert refused("dyestuff", *REML, *options).startswith("reml.theta: a profile starts from")
+    assert refused("dyestuff", *REML, *options).startswith("reml.theta: profile takes a fit at its")
 
 
 def test_draws_of_another_seed_are_left_alone(refused, document):
@@ -390,3 +398,16 @@ def test_a_bar_speaks_of_divergences_only_where_draws_can_diverge(divergences, d
         progress(Step("stage", 12, 40, divergences))
     assert detail in terminal.getvalue()
     assert ("divergent" in terminal.getvalue()) == (divergences is not None)
+
+
+def test_a_variance_that_the_data_do_not_inform_is_warned_of_and_not_tested(
+    folder, printed, refused
+):
+    rows = [f"s{g},a{g},{(7 * i + 3 * g) % 11}" for g in range(4) for i in range(6)]
+    (folder / "arms.csv").write_text("\n".join(["school,arm,y", *rows]) + "\n")
+    (folder / "arms.yaml").write_text(
+        "schema: 1\nname: arms\ndata: {source: {file: arms.csv}}\nformula: y ~ arm + (1 | school)\n"
+    )
+    assert "the criterion is flat in some direction" in printed("arms.yaml", *REML)
+    message = refused("arms.yaml", *REML, "--anova", "--out", "fit.json", code=3)
+    assert message.startswith("no degrees of freedom: the criterion is flat")

@@ -228,12 +228,26 @@ def test_a_model_is_fitted_by_reml(ladders):
 
 def test_any_grouping_factor_may_be_asked_for():
     fit = hlm.fit("penicillin", engine="reml")
-    assert ladder(fit).group == fit.spec.blocks[0].group == "plate"
+    assert ladder(fit, "plate").group == "plate"
     by_sample = ladder(fit, group="sample")
     assert by_sample["intercepts"].p == len(by_sample.labels) == 6
     assert group_ols(fit, group="sample").estimate.shape == (6, 1)
     with pytest.raises(hlm.InputErrors, match=r"'sampel' is not a group.*'sample'"):
         ladder(fit, group="sampel")
+    for call in (ladder, group_ols, hlm.coef):
+        with pytest.raises(
+            hlm.InputErrors, match="several groups, name one of them: plate, sample"
+        ):
+            call(fit)
+        with pytest.raises(hlm.InputErrors, match="group: 3 is not a group of this model"):
+            call(fit, 3)
+
+
+def test_rungs_that_there_are_not_are_told(ladders):
+    with pytest.raises(hlm.InputErrors, match=r"'mixd' is not a rung; did you mean 'mixed'\?"):
+        ladders["grunfeld"]["mixd"]
+    with pytest.raises(hlm.InputErrors, match=r"'x' is not a rung \(rungs: between, pooled"):
+        ladders["grunfeld"].group_coefficients("x")
 
 
 def test_an_intercept_alone_has_no_slopes_to_test():

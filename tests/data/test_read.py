@@ -103,7 +103,7 @@ def test_frame_of_the_user_is_indexed_by_place_and_named_by_text(frame):
 def test_frame_of_the_user_with_a_name_twice_is_refused(frame):
     twice = frame.set_axis(["a", "b", "a"], axis="columns")
     problem = problem_of(transform, twice, DataSettings(source="frame"))
-    assert str(problem) == "data: columns that occur twice: a"
+    assert str(problem) == "data: columns that occur twice: a; rename or leave out one of each"
 
 
 def test_byte_order_mark_is_not_part_of_the_first_name(tmp_path):

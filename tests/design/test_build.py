@@ -1,9 +1,13 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+import hlm_models as hlm
 from hlm_models.data.roles import macro_columns
 from hlm_models.data.table import make_table
 from hlm_models.design.build import build_design
@@ -222,6 +226,81 @@ def test_too_many_dummies_are_named():
 def test_two_dependent_columns_are_two_problems():
     frame = with_columns(s=lambda f: f["x"] + f["w"], k=lambda f: 1.0 + 0 * f["x"])
     assert len(messages("y ~ x + w + s + k + (1 | school)", frame)) == 2
+
+
+CELLS = {
+    "the last cell": ("c", "v"),
+    "the reference cell": ("a", "u"),
+    "a cell of a reference level": ("a", "v"),
+}
+
+
+def without(*cells, n=90, **more):
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame(
+        {"y": rng.normal(size=n), "x": rng.normal(size=n), "g": [*"pqrst"] * (n // 5),
+         "f": rng.choice([*"abc"], n), "h": rng.choice([*"uv"], n), "k": rng.choice([0, 7], n)}
+    )  # fmt: skip
+    frame["b c"] = frame["h"]
+    return frame[[cell not in cells for cell in zip(frame["f"], frame["h"], strict=True)]]
+
+
+@pytest.mark.parametrize("cell", CELLS.values(), ids=list(CELLS))
+@pytest.mark.parametrize(
+    ("fixed", "product"),
+    [
+        ("f * h", "f*h"),
+        ("f + h + f:h + x", "f*h"),
+        ("f * `b c`", "f*`b c`"),
+        ("f * h * x", "f*h"),
+        ("0 + f:h", "f*h"),
+        ("x + f * h + C(k)", "f*h"),
+    ],
+)
+def test_the_repair_for_an_empty_cell_works(fixed, product, cell):
+    frame = without(cell)
+    with pytest.raises(InputErrors) as caught:
+        hlm.build(formula=f"y ~ {fixed} + (1 | g)", data=frame)
+    [problem] = caught.value.problems
+    assert "some combinations of f and " in problem.message
+    assert f"in place of {product}" in problem.message
+    derive = yaml.safe_load(re.search(r"data: (.*), and write", problem.message)[1])["derive"]
+    [made] = derive
+    assert f"write {made} in place of" in problem.message
+    rest = {"f * h * x": f"{made} * x", "f + h + f:h + x": f"{made} + x",
+            "x + f * h + C(k)": f"x + {made} + C(k)", "0 + f:h": f"0 + {made}"}  # fmt: skip
+    model = {"schema": 1, "name": "m", "data": {"source": "frame", "derive": derive},
+             "formula": f"y ~ {rest.get(fixed, made)} + (1 | g)"}  # fmt: skip
+    repaired = hlm.build(model, data=frame).design
+    # All columns that lm would keep of the interaction, and no others, are spanned.
+    cells = pd.get_dummies(frame["f"] + frame["h"], dtype=float).to_numpy()
+    x = frame[["x"]].to_numpy()
+    more = {"f * h * x": cells * x, "f + h + f:h + x": x,
+            "x + f * h + C(k)": np.hstack([x, frame[["k"]]])}  # fmt: skip
+    span = np.hstack([cells, more.get(fixed, cells[:, :0])])
+    rank = np.linalg.matrix_rank(span)
+    assert repaired.p == rank == np.linalg.matrix_rank(np.hstack([span, repaired.X]))
+
+
+def test_empty_cells_of_three_factors_are_one_problem():
+    with pytest.raises(InputErrors) as caught:
+        hlm.build(formula="y ~ f * h * C(k) + (1 | g)", data=without(("c", "v")))
+    [problem] = caught.value.problems
+    assert "{f_h_k: \"f || ':' || h || ':' || k\"}" in problem.message
+
+
+def test_a_number_that_is_a_cell_is_no_empty_cell():
+    frame = without()
+    frame["cell"] = 1.0 * ((frame["f"] == "c") & (frame["h"] == "v"))
+    with pytest.raises(InputErrors, match=r"is a linear combination of .*; leave one out"):
+        hlm.build(formula="y ~ f * h + cell + (1 | g)", data=frame)
+
+
+def test_a_slope_that_is_zero_in_a_level_is_no_column_to_leave_out():
+    frame = without()
+    frame["x"] *= frame["f"] != "b"
+    with pytest.raises(InputErrors, match=r"x:f\[b\] is constant; leave x:f out, or derive"):
+        hlm.build(formula="y ~ f + x:f + (1 | g)", data=frame)
 
 
 def test_more_columns_than_rows_are_refused():

@@ -587,10 +587,20 @@ def test_lines_that_fit_every_group_exactly_have_no_fit(formula, engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_values_whose_squares_overflow_are_said_to_be_huge(engine):
+@pytest.mark.parametrize("unit", [1e200, 1e-160, 1e-200])
+def test_values_whose_squares_overflow_or_vanish_are_no_exact_fit(engine, unit):
     frame = made_up()
-    with pytest.raises(FitError, match="huge"):
-        fit(spec("y ~ x + (1 | g)", frame.assign(y=frame["y"] * 1e200)), engine)
+    with pytest.raises(FitError, match="give it in another unit"):
+        fit(spec("y ~ x + (1 | g)", frame.assign(y=frame["y"] * unit)), engine)
+
+
+def test_values_far_from_one_are_fitted_in_full():
+    frame = made_up()
+    plain = fit(spec("y ~ x + (1 | g)", frame), "reml")
+    for unit in (1e60, 1e-60):
+        far = fit(spec("y ~ x + (1 | g)", frame.assign(y=frame["y"] * unit)), "reml")
+        np.testing.assert_allclose(far.beta / unit, plain.beta, rtol=1e-6)
+        np.testing.assert_allclose(far.df, plain.df, rtol=1e-4)
 
 
 def test_a_criterion_that_is_flat_is_no_saddle():

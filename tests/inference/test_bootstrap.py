@@ -11,10 +11,11 @@ import hlm_models as hlm
 from hlm_models.errors import FitError, InputErrors, ModelMismatchError
 from hlm_models.inference import bootstrap as module
 from hlm_models.inference.bootstrap import Bootstrap, bootstrap
-from hlm_models.inference.draws import Source, quick_fit
+from hlm_models.inference.draws import quick_fit
 from hlm_models.inference.journal import NAME
 from hlm_models.inference.workers import collect
 from hlm_models.results.progress import silent
+from hlm_models.results.simulate import Source
 from hlm_models.results.summary import parameters, point_values
 
 
@@ -133,7 +134,8 @@ def test_an_interrupted_run_is_taken_up(fit, tmp_path):
 
 
 def test_a_file_without_a_whole_first_line_is_begun_anew(fit, tmp_path):
-    (tmp_path / NAME).write_text('{"schema": 1, "mod')
+    bootstrap(fit, 1, seed=3, folder=tmp_path)
+    (tmp_path / NAME).write_text((tmp_path / NAME).read_text()[:30])
     found = bootstrap(fit, 3, seed=3, folder=tmp_path)
     np.testing.assert_array_equal(found.draws, bootstrap(fit, 3, seed=3).draws)
     assert len((tmp_path / NAME).read_text().splitlines()) == 4
@@ -154,6 +156,75 @@ def test_draws_of_something_else_are_refused(fit, tmp_path):
     file.write_text("")
     with pytest.raises(InputErrors, match="draws cannot be kept there"):
         bootstrap(fit, 1, seed=3, folder=file)
+
+
+def one(fit):
+    return {"value": fit.sigma}
+
+
+def other(fit):
+    return {"value": fit.theta[0]}
+
+
+def test_draws_of_another_statistic_of_the_same_name_are_refused(fit, tmp_path, monkeypatch):
+    monkeypatch.setattr(other, "__qualname__", one.__qualname__)
+    bootstrap(fit, 2, seed=3, folder=tmp_path, statistic=one)
+    with pytest.raises(ModelMismatchError, match="another fit, seed or statistic"):
+        bootstrap(fit, 2, seed=3, folder=tmp_path, statistic=other)
+
+
+NO_DRAWS = {
+    "a number": b"5",
+    "nothing": b"null",
+    "no number": b'["a", [1.0, 2.0]]',
+    "too short": b"[1, [0.0, 2.0]]",
+    "words": b'[1, ["a", "b", "c", "d", "e", "f", "g"]]',
+    "nested": b"[1, [[0.0], 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]",
+    "three": b"[1, [0.0], 3]",
+    "no text": b"\xff\xfe",
+}
+
+
+@pytest.mark.parametrize("case", NO_DRAWS)
+def test_a_line_that_is_no_draw_is_dropped(fit, tmp_path, case):
+    whole = bootstrap(fit, 3, seed=3, folder=tmp_path)
+    path = tmp_path / NAME
+    lines = path.read_bytes().split(b"\n")
+    lines[2] = NO_DRAWS[case]
+    path.write_bytes(b"\n".join(lines))
+    again = bootstrap(fit, 3, seed=3, folder=tmp_path)
+    np.testing.assert_array_equal(again.draws, whole.draws)
+    assert sorted(json.loads(line)[0] for line in path.read_text().splitlines()[1:]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\n\x00\n", b"\xff\xfe", b"5", b"notes\n"])
+def test_a_file_of_something_else_is_left_alone(fit, tmp_path, content):
+    (tmp_path / NAME).write_bytes(content)
+    with pytest.raises(ModelMismatchError, match="another fit, seed or statistic"):
+        bootstrap(fit, 1, seed=3, folder=tmp_path)
+    assert (tmp_path / NAME).read_bytes() == content
+
+
+WRONG = [
+    ({"draws": "3"}, "draws: a whole number of at least 1 is needed, not '3'"),
+    ({"draws": 3.0}, "draws: a whole number"),
+    ({"workers": 1.5}, "workers: a whole number"),
+    ({"seed": None}, "seed: a whole number from 0 on is needed, not None"),
+    ({"seed": -1}, "seed: a whole number"),
+    ({"seed": "a"}, "seed: a whole number"),
+    ({"folder": 5}, "folder: a path is needed, not 5"),
+    ({"statistic": 5}, "statistic: a function of a fit is needed, not 5"),
+    ({"statistic": lambda fit: fit.sigma}, "statistic: a mapping of names to numbers is needed"),
+    ({"statistic": lambda fit: {"a": "b"}}, "statistic: a mapping of names to numbers is needed"),
+    ({"statistic": lambda fit: {}, "workers": 2}, "statistic: worker processes cannot import"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG)
+def test_wrong_arguments_are_told_before_anything_is_drawn(fit, arguments, message, monkeypatch):
+    monkeypatch.setattr(module, "collect", None)
+    with pytest.raises(InputErrors, match=message):
+        bootstrap(fit, **{"draws": 2, "seed": 1, **arguments})
 
 
 def share(fit):
@@ -225,6 +296,13 @@ def test_intervals_by_hand():
     for bad in ({"name": "b"}, {"name": "a", "kind": "bca"}, {"name": "a", "level": 95}):
         with pytest.raises(InputErrors):
             found.interval(**bad)
+
+
+def test_a_level_is_a_number(fit):
+    found = bootstrap(fit, 2, seed=1)
+    for level in (95, "a"):
+        with pytest.raises(InputErrors, match="level: a number between 0 and 1"):
+            found.interval("sigma", level=level)
 
 
 def test_a_correlation_without_variance_is_undefined_not_zero(fit):

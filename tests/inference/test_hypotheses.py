@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import hlm_models as hlm
-from hlm_models.errors import InputErrors
+from hlm_models.errors import InputErrors, RefusalError
 from hlm_models.inference.restrictions import restrictions
 from hlm_models.results.fits import PosteriorFit
 from hlm_models.results.summary import coefficient_rows
@@ -68,11 +68,65 @@ def test_texts(text, weights, rhs):
         (["x = 0", {"x": 1}], 0, "hypotheses are texts, mappings"),
         ([], 0, "one column of finite numbers"),
         (np.eye(7), [1, 2], "7 hypotheses need one number, or 7"),
+        ({"x": np.nan}, 0, "L: the weight of x is a finite number, not nan"),
+        ({"x": "a"}, 0, "L: the weight of x is a finite number, not 'a'"),
+        ({"x": [1, 2]}, 0, "L: the weight of x is a finite number, not [1, 2]"),
+        ({"x": None}, 0, "L: the weight of x is a finite number, not None"),
+        ({"x": 10**400}, 0, "L: the weight of x is a finite number"),
+        ({1: 2}, 0, "L: '1' is not a coefficient of this model"),
+        ({"x + e": 1}, 0, "L: 'x + e' is not a coefficient of this model"),
+        ({"x": 1}, "a", "rhs: give finite numbers, not 'a'"),
+        ({"x": 1}, np.nan, "rhs: give finite numbers, not nan"),
+        ({"x": 1}, None, "rhs: give finite numbers, not None"),
+        ({"x": 1}, [[1], [1, 2]], "rhs: give finite numbers, not [[1], [1, 2]]"),
+        ("x", "a", "rhs: give finite numbers, not 'a'"),
+        ("x = 1e400", 0, "'x = 1e400' cannot be read: its numbers are too large"),
+        ("1e200*1e200*x = 0", 0, "cannot be read: its numbers are too large"),
+        ("`f c` = 1", 0, "'f c' is not a coefficient"),
     ],
 )
 def test_what_cannot_be_read_is_said(hypotheses, rhs, message):
     with pytest.raises(InputErrors, match=re.escape(message)):
         restrictions(hypotheses, rhs, COEF)
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("`a b`", "a b"),
+        ("a b", "a b"),
+        ("`a  b`", "a b"),
+        ("`a b`:x", "a b:x"),
+        ("`a b` : x", "a b:x"),
+        ("I(x**2)", "I(x ** 2)"),
+        ("I( x ** 2 )", "I(x ** 2)"),
+        ("I(`a b`**2)", "I(`a b` ** 2)"),
+        ("bs(x,df=3)[2]", "bs(x, df=3)[2]"),
+        ("f[p-q]", "f[p-q]"),
+        ("f[p - q]", "f[p - q]"),
+        ("`x`", "x"),
+        ("x ", "x "),
+    ],
+)
+def test_names_may_be_written_as_in_a_formula(written, name):
+    coef = ("x", "a b", "ab", "a b:x", "I(x ** 2)", "I(`a b` ** 2)", "bs(x, df=3)[2]", "f[p-q]",
+            "f[p - q]", "x ")  # fmt: skip
+    expected = [[float(one == name) for one in coef]]
+    assert_allclose(restrictions(f"{written} = 1", 0, coef).L, expected)
+    assert_allclose(restrictions(f"2*x + {written} - 2*x = 1", 0, coef).L, expected)
+    assert_allclose(restrictions({written: 1}, 0, coef).L, expected)
+
+
+def test_names_of_a_fit_may_be_written_as_in_its_formula():
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame(rng.normal(size=(60, 3)), columns=["y", "x", "a b"])
+    data["g"] = np.arange(60) % 6
+    formula = "y ~ `a b` + `a b`:x + I(x**2) + I(`a b`**2) + (1 | g)"
+    fit = hlm.fit(hlm.build(formula=formula, data=data), engine="reml")
+    written = ["`a b` = 0", "`a b`:x = 0", "I(x**2) = 0", "I(`a b`**2) = 0"]
+    order = [fit.spec.design.coef.index(one) for one in ("a b", "a b:x", "I(x ** 2)")]
+    found = hlm.hypothesis(fit, written).rows
+    assert [row.estimate for row in found[:3]] == fit.beta[order].tolist()
 
 
 def test_every_unknown_name_is_told_at_once():
@@ -156,8 +210,14 @@ def test_wrong_words_are_told(sleep):
     with pytest.raises(InputErrors, match="is no method"):
         hlm.anova(sleep, df="asymptotic")
     posterior = object.__new__(PosteriorFit)
-    with pytest.raises(InputErrors, match="a posterior has no degrees of freedom"):
+    with pytest.raises(RefusalError, match=r"takes a point fit.*this is a posterior"):
         hlm.coefficient_tests(posterior)
+    for other in (sleep.spec, "sleepstudy-slopes", None, [sleep]):
+        with pytest.raises(InputErrors, match=r"takes a fit.*give hlm.fit\(model, engine='reml'\)"):
+            hlm.hypothesis(other, "days = 1")
+    for word in (None, 3, ["satterthwaite"]):
+        with pytest.raises(InputErrors, match=r"df: .* is no method .*satterthwaite"):
+            hlm.coefficient_tests(sleep, df=word)
     data = pd.DataFrame({"y": np.arange(12.0) ** 1.5 % 7, "g": [*"aabbccddeeff"]})
     empty = hlm.fit(hlm.build(formula="y ~ 0 + (1 | g)", data=data), engine="reml")
     with pytest.raises(InputErrors, match="no coefficients to test"):

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 
 import hlm_models as hlm
 from hlm_models.errors import RefusalError
-from hlm_models.inference.kenward_roger import kenward_roger
+from hlm_models.inference.kenward_roger import _inverse, kenward_roger
 from hlm_models.parts.covariances import Structure
 from hlm_models.parts.covariances.diagonal import Diagonal
 
@@ -194,3 +194,28 @@ def test_nels_is_large_and_so_both_methods_nearly_agree():
     )
     assert_allclose(adjusted["se"], plain["se"], rtol=2e-3)
     assert_allclose(adjusted["df"], plain["df"], rtol=0.15)
+
+
+def test_a_direction_without_information_counts_as_known():
+    # What beta takes away in full leaves rounding, of either sign.
+    for rounding in (-1e-14, 1e-14):
+        information = np.array([[7.0, rounding], [rounding, rounding]])
+        found = _inverse(information, np.array([8.0, 5.0]))
+        assert_allclose(found, [[1 / 7, 0], [0, 0]], atol=1e-15)
+
+
+def test_too_few_groups_for_a_joint_test_are_told():
+    rng = np.random.default_rng(0)
+    g = np.repeat(np.arange(3), 8)
+    a, b, c = rng.normal(size=(3, 3))[:, g]
+    x, w = rng.normal(size=(2, 24))
+    data = pd.DataFrame(
+        {"y": a + b * x + c * w + rng.normal(size=24), "x": x, "w": w, "g": g.astype(str)}
+    )
+    spec = hlm.build(formula="y ~ x + w + (x + w | g)", data=data)
+    fit = hlm.fit(spec, engine="reml")
+    three = ["Intercept", "x", "w"]
+    with pytest.raises(RefusalError, match="too few groups to test 3 hypotheses jointly"):
+        hlm.hypothesis(fit, three, df="kenward-roger")
+    assert hlm.hypothesis(fit, three[:1], df="kenward-roger").joint.den_df > 0
+    assert hlm.hypothesis(fit, three).joint.den_df > 0

@@ -11,7 +11,7 @@ from scipy import stats
 import hlm_models as hlm
 from hlm_models.errors import FitError, InputErrors, RefusalError
 from hlm_models.inference.likelihood_ratio import likelihood_ratio
-from hlm_models.inference.nesting import More, more
+from hlm_models.inference.nesting import More, more, written
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "profile.json").read_text())["ratios"]
 
@@ -131,6 +131,46 @@ def test_a_shared_variance_comes_apart():
     assert more(build(formula), two) == More(0, 1, 1)
 
 
+def crossed(part, **options):
+    n = 120
+    data = pd.DataFrame({"y": np.sin(np.arange(n)), "x": np.cos(np.arange(n) ** 2.0),
+                         "f": [*"abc"] * 40, "g": np.repeat([*"klmnop"], 20)})  # fmt: skip
+    # The same cells as those of f and g, in another order.
+    data["cell"] = (data["g"] + data["f"]).str.upper()
+    return hlm.build({"schema": 1, "name": "m", "data": {"source": "frame"}, **options,
+                      "formula": f"y ~ x + {part}"}, data=data)  # fmt: skip
+
+
+@pytest.mark.parametrize("cells", ["g:f", "f:g", "cell"])
+def test_factors_of_a_group_may_stand_in_any_order(cells):
+    small, large = crossed(f"(1 | {cells})"), crossed("(x | f:g) + (1 | g)")
+    assert more(small, large) == More(0, 2, 3)
+    with pytest.raises(InputErrors, match="nothing to test"):
+        more(small, crossed("(1 | f:g)"))
+
+
+def test_what_may_be_nested_in_a_way_that_is_not_seen_is_not_denied():
+    # Compound symmetry is one of the covariances of the effects of f.
+    with pytest.raises(RefusalError, match=r"is not recognised as nested.*random effects of g:f"):
+        more(crossed("(1 | g) + (1 | g:f)"), crossed("(0 + f | g)"))
+    with pytest.raises(RefusalError, match="is not nested in the larger one: x of the fixed part"):
+        more(crossed("(1 | g)"), crossed("(1 | g) - x"))
+
+
+def test_models_that_differ_in_the_covariance_alone_are_told_apart():
+    shared_variance = {"priors": {"groups": {"g": {"kind": "shared"}}}}
+    small, large = crossed("(x || g)", **shared_variance), crossed("(x || g)")
+    assert written(small, large) == (
+        "y ~ x + (x || g) [(x || g) shared]",
+        "y ~ x + (x || g) [(x || g) diagonal]",
+    )
+    found = likelihood_ratio(hlm.fit(small, engine="ml"), hlm.fit(large, engine="ml"))
+    assert "shared]  against  y" in str(found)
+    assert list(found.frame().index) == [found.larger] == ["y ~ x + (x || g) [(x || g) diagonal]"]
+    other = crossed("(x | g)")
+    assert written(large, other) == ("y ~ x + (x || g)", "y ~ x + (x | g)")
+
+
 def test_the_same_data_are_needed():
     frame = build("reaction ~ days + (1 | subject)").design
     rng = np.random.default_rng(1)
@@ -224,3 +264,15 @@ def test_a_singular_smaller_model_is_noted():
     )
     assert small.singular
     assert "singular" in likelihood_ratio(small, large).note
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"simulate": 2.5}, {"simulate": True}, {"simulate": 0}, {"seed": None}, {"seed": -1},
+     {"workers": "2"}],
+)  # fmt: skip
+def test_numbers_that_are_none_are_told(arguments):
+    smaller, larger = fits("reaction ~ 1 + (1 | subject)", "reaction ~ days + (1 | subject)")
+    [key] = arguments
+    with pytest.raises(InputErrors, match=f"^{key}: a whole number"):
+        likelihood_ratio(smaller, larger, **arguments)

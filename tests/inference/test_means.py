@@ -126,7 +126,22 @@ def test_of_two_means_tukey_adjusts_nothing():
         ({"factors": "x"}, "x is a number: say where, as at={'x': [...]}"),
         ({"factors": "a", "at": {"b": "maybe"}}, "'maybe' is not a level of b"),
         ({"factors": "a", "at": {"xx": 1}}, "'xx' is not a predictor"),
-        ({"factors": "a", "at": {"x": "two"}}, "x is a number, and ['two'] are not all numbers"),
+        ({"factors": "a", "at": {"x": "two"}}, "x is a number, and ['two'] are not all finite"),
+        ({"factors": "a", "at": {"x": np.nan}}, "x is a number, and [nan] are not all finite"),
+        ({"factors": "a", "at": {"x": None}}, "x is a number, and [None] are not all finite"),
+        ({"factors": "a", "at": {"x": np.eye(2)}}, "are not all finite numbers"),
+        ({"factors": "a", "at": {"x": 10**400}}, "are not all finite numbers"),
+        ({"factors": "x", "at": {"x": [8, 8.0]}}, "at: 8 stands twice among the values of x"),
+        ({"factors": "b", "at": {"b": ["no", "no"]}}, "at: no stands twice among the values of b"),
+        ({"factors": "a", "at": {3: 1}}, "'3' is not a predictor"),
+        ({"factors": "a", "at": [8]}, "at: values are given by predictor, as at={'x': [1, 2]}"),
+        ({"factors": "a", "at": (one for one in [8])}, "at: values are given by predictor"),
+        ({"factors": "a", "at": [("x", 8)]}, "at: values are given by predictor"),
+        ({"factors": None}, "factors: give the names of predictors, not None"),
+        ({"factors": 3}, "factors: give the names of predictors, not 3"),
+        ({"factors": [["a"]]}, "factors: give the names of predictors, not [['a']]"),
+        ({"factors": "a", "by": None}, "by: give the names of predictors, not None"),
+        ({"factors": "a", "df": None}, "df: 'None' is no method for degrees of freedom"),
         ({"factors": "a", "at": {"x": []}}, "no value is given for x"),
         ({"factors": "a", "by": "a"}, "'a' stands twice"),
     ],
@@ -137,8 +152,27 @@ def test_what_is_wrong_is_told(arguments, message):
         hlm.marginal_means(fit, **arguments)
 
 
+@pytest.mark.parametrize("given", [np.int64(8), np.float32(8), np.array(8), [8], {8}, iter([8])])
+def test_a_number_may_come_of_numpy_or_in_any_collection(given):
+    fit = fitted("a + x")
+    found = hlm.marginal_means(fit, np.array(["a"]), at={"x": given}).frame()
+    assert_allclose(found["mean"], hlm.marginal_means(fit, "a", at={"x": 8.0}).frame()["mean"])
+
+
+def test_a_value_outside_the_knots_is_told_with_the_range():
+    fit = fitted("a + bs(x, df=4)")
+    low, high = FRAME.x.min(), FRAME.x.max()
+    words = re.escape(f"bs(x, df=4) takes values between {low:.6g} and {high:.6g}")
+    with pytest.raises(InputErrors, match=words) as caught:
+        hlm.marginal_means(fit, "a", at={"x": high + 1})
+    assert "extrapolation" not in str(caught.value)
+
+
 def test_wrong_adjustments_are_told():
     means = hlm.marginal_means(fitted("a"), "a")
+    for word in (None, 3):
+        with pytest.raises(InputErrors, match=f"adjust: '{word}' is no adjustment.*tukey"):
+            means.differences(word)
     with pytest.raises(InputErrors, match="'tuckey' is no adjustment; did you mean 'tukey'"):
         means.differences("tuckey")
     with pytest.raises(InputErrors, match="one mean has nothing to differ from"):

@@ -253,8 +253,13 @@ def test_what_cannot_be_profiled():
     fit = hlm.fit("dyestuff", engine="ml")
     with pytest.raises(InputErrors, match="did you mean 'sigma'"):
         profile(fit, ["sgima"])
-    with pytest.raises(InputErrors, match="level"):
-        profile(fit, level=95)
+    for level in (95, "a"):
+        with pytest.raises(InputErrors, match="level: a number between 0 and 1"):
+            profile(fit, level=level)
+    with pytest.raises(InputErrors, match="parameters: a list of names is needed, not 5"):
+        profile(fit, 5)
+    with pytest.raises(InputErrors, match="'5' is not a parameter"):
+        profile(fit, [5])
     with pytest.raises(InputErrors, match="was not profiled"):
         profile(fit, ["sigma"])["beta[Intercept]"]
     spec = hlm.build("dyestuff", overrides=["reml.theta=[0.5]"])

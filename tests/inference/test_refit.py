@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import hlm_models as hlm
-from hlm_models.errors import InputErrors
+from hlm_models.errors import FitError, InputErrors
 from hlm_models.inference.refit import refit
 from hlm_models.results.simulate import simulate
 
@@ -62,3 +62,11 @@ def test_the_response_given_stays_the_callers(slopes):
 def test_unusable_responses_are_refused(slopes, change, message):
     with pytest.raises(InputErrors, match=message):
         refit(slopes, change(slopes.spec.design.y))
+
+
+@pytest.mark.parametrize("unit", [1e200, 1e-160, 1e-200])
+@pytest.mark.parametrize("name", ["sleepstudy-slopes", "penicillin"])
+def test_a_response_too_large_or_small_to_square_is_no_exact_fit(name, unit):
+    fit = hlm.fit(name, engine="reml")
+    with pytest.raises(FitError, match="give it in another unit"):
+        refit(fit, fit.spec.design.y * unit)

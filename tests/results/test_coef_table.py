@@ -88,3 +88,10 @@ def test_no_fit_and_unknown_formats_are_refused(two):
         coefficient_table([])
     with pytest.raises(InputErrors, match="format is markdown, latex or frame"):
         coefficient_table(two, "html")
+
+
+def test_names_that_are_no_text_are_refused(two):
+    with pytest.raises(InputErrors, match="fits: the name of a column is a text, not 1: write '1'"):
+        coefficient_table({1: two[0], 2: two[1]})
+    with pytest.raises(InputErrors, match="coefficient_table takes a fit"):
+        coefficient_table("sleepstudy-slopes")

@@ -112,9 +112,20 @@ def test_correlations_fixed_at_zero_have_no_row():
     assert found["effect2"].isna().all()
 
 
+def test_missing_effects_are_of_one_sort(fit_of):
+    for fit in (fit_of("pastes"), hlm.fit("sleepstudy-slopes", engine="reml")):
+        found = varcorr(fit)
+        assert found["effect1"].dtype == found["effect2"].dtype == found["group"].dtype
+        missing = [one for one in found["effect2"] if not isinstance(one, str)]
+        assert len(missing) > 0
+        assert not any(one is None for one in missing)
+
+
 def test_a_model_of_several_groups_wants_one_named(fit_of):
-    with pytest.raises(InputErrors, match="name one of the groups: plate, sample"):
+    with pytest.raises(InputErrors, match="several groups, name one of them: plate, sample"):
         coef(fit_of("penicillin"))
+    with pytest.raises(InputErrors, match=r"group: 3 is not a group .*groups: plate, sample"):
+        coef(fit_of("penicillin"), 3)
     with pytest.raises(InputErrors, match="'plat' is not a group of this model; did you mean"):
         coef(fit_of("penicillin"), "plat")
 
@@ -136,6 +147,13 @@ def test_a_posterior_is_refused_with_what_to_use(fit_of):
     draws = PosteriorFit(spec, "nuts", None, "nutpie", "centered", 0, (), {}, 1)
     with pytest.raises(RefusalError, match="ranef takes a point fit"):
         ranef(draws)
+
+
+def test_what_is_no_fit_is_told_with_what_to_give(fit_of):
+    for given in (fit_of("pastes").spec, "pastes", None, [fit_of("pastes")]):
+        words = r"fixef takes a fit, and this is \w+: give hlm.fit\(model, engine='reml'\)"
+        with pytest.raises(InputErrors, match=words):
+            fixef(given)
 
 
 def test_scaled_residuals_of_the_lecture():

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import hlm_models as hlm
 from hlm_models.errors import InputErrors
+from hlm_models.results import influence
 from hlm_models.results.extract import fitted
 from hlm_models.results.influence import coefficients_without, cooks_distance, leverage
 
@@ -59,6 +62,40 @@ def test_with_theta_fixed_it_is_generalised_least_squares_of_the_other_rows(case
         np.testing.assert_allclose(found[j], there.beta, rtol=1e-9)
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if case != "one"])
+def test_levels_of_many_rows_are_left_out_by_new_blocks(case, monkeypatch):
+    formula, by = CASES[case]
+    fit = fit_of(formula, made_up(), weights="w")
+    found = coefficients_without(fit, by, theta="fixed")
+    monkeypatch.setattr(influence, "LARGEST", 20)
+    np.testing.assert_allclose(coefficients_without(fit, by, theta="fixed"), found, rtol=1e-9)
+
+
+@pytest.mark.parametrize("theta", ["refit", "fixed"])
+def test_progress_counts_the_levels_where_each_has_a_cost(theta):
+    fit = fit_of("y ~ x + (1 | g) + (1 | h)", made_up())
+    steps = []
+    cooks_distance(fit, "h", theta=theta, progress=steps.append)
+    assert [(step.done, step.total) for step in steps] == [(j, 5) for j in range(6)]
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (1 | g)", "y ~ x + (1 | g) + (1 | h)"])
+@pytest.mark.parametrize("engine", ["reml", "ml"])
+def test_where_too_few_rows_are_left_there_is_no_fit(formula, engine):
+    # Without p, two rows are left for two coefficients; without q, none of x's values is another.
+    data = made_up(n=14).assign(g=["p"] * 12 + ["q", "r"])
+    fit = fit_of(formula, data, engine)
+    assert list(cooks_distance(fit, "g").isna()) == [True, False, False]
+
+
+def test_a_row_that_the_fit_goes_through_has_no_distance():
+    data = made_up()
+    data = data.assign(own=(np.arange(len(data)) == 7).astype(float))
+    fit = fit_of("y ~ x + own + (1 | g)", data)
+    assert leverage(fit)[7] == pytest.approx(1.0, abs=1e-12)
+    assert list(np.flatnonzero(cooks_distance(fit).isna())) == [7]
+
+
 def test_cooks_distance_is_the_change_in_units_of_the_covariance_of_beta():
     fit = fit_of("y ~ x + (1 | g)", made_up())
     found = cooks_distance(fit, "g", theta="fixed")
@@ -100,6 +137,8 @@ def test_leverage_and_cooks_distance_of_rows_are_those_of_lme4(lme4):
 @pytest.mark.golden
 def test_cooks_distance_of_groups_is_that_of_lme4(lme4):
     fit, golden = lme4
+    settings = fit.spec.reml.model_copy(update={"theta": None})
+    fit = hlm.fit(replace(fit.spec, reml=settings), engine="reml")
     for by, wanted in golden["cooks"].items():
         found = cooks_distance(fit, by)
         J, p = len(found), len(fit.beta)

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -171,3 +173,26 @@ def test_a_spline_does_not_reach_beyond_its_range():
     fit = hlm.fit(spec_of("y ~ bs(x, df=4) + (1 | batch)", reml={"theta": [0.5]}), engine="reml")
     with pytest.raises(InputErrors, match="bs"):
         predict(fit, pd.DataFrame({"x": [99.0]}), groups="population")
+
+
+def test_a_weight_that_is_not_above_zero_is_told_as_it_stands_in_its_row():
+    spec = spec_of("y ~ x + (1 | batch)", weights="w")
+    new = made_up().head(4).assign(w=[1.0, -1.0, -5.0, 1.0])
+    with pytest.raises(InputErrors, match=r"w must be above 0, but row 2 has -1$"):
+        read_rows(spec, new, effects=[], levels=[])
+
+
+def test_a_column_that_stands_twice_is_refused():
+    spec = spec_of("y ~ x + (1 | batch)")
+    new = pd.DataFrame([[1.0, 2.0, 4]], columns=["x", "x", "batch"])
+    with pytest.raises(InputErrors, match="new_data: columns that occur twice: x; rename or leave"):
+        read_rows(spec, new, effects=[], levels=["batch"])
+
+
+@pytest.mark.parametrize("argument", ["x", "log(x)", "scale(x)"])
+def test_values_outside_the_knots_are_told_with_the_range(argument):
+    spec = spec_of(f"y ~ bs({argument}, df=4) + (1 | batch)")
+    with pytest.raises(InputErrors) as caught:
+        read_rows(spec, made_up().assign(x=[*[5.0] * 119, 1e3]), effects=[], levels=[])
+    assert re.search(r"takes values between -?\d\S* and \d", str(caught.value))
+    assert "extrapolation" not in str(caught.value)

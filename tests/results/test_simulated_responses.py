@@ -52,5 +52,7 @@ def test_the_seed_gives_the_draws_however_many_are_asked_for(fit_of):
 def test_unknown_groups_and_no_draws_are_refused(fit_of):
     with pytest.raises(InputErrors, match="groups is new or existing, not 'typical'"):
         simulate(fit_of("pastes"), seed=1, groups="typical")
-    with pytest.raises(InputErrors, match="at least one draw is needed"):
+    with pytest.raises(InputErrors, match="draws: a whole number of at least 1"):
         simulate(fit_of("pastes"), 0, seed=1)
+    with pytest.raises(InputErrors, match="seed: a whole number from 0 on is needed, not None"):
+        simulate(fit_of("pastes"), 1, seed=None)

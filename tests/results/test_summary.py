@@ -140,3 +140,9 @@ def test_on_the_boundary_there_is_no_standard_error():
     row = hlm.summary(ref).loc["sd_batch[Intercept]"]
     assert row["estimate"] == 0
     assert row[["se", "lower", "upper"]].isna().all()
+
+
+def test_what_is_no_fit_is_refused(both):
+    for given in (both[1].spec, "dyestuff", None):
+        with pytest.raises(hlm.InputErrors, match=r"summary takes a fit, .* give hlm.fit\(model\)"):
+            hlm.summary(given)
