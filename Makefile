@@ -13,10 +13,10 @@ demo: $(STAMP)
 	$(BIN)/hlm run grunfeld-slopes
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto
 
-test-all: lint
-	$(BIN)/python -m pytest
+test-all: test
+	$(BIN)/python -m pytest -m slow
 	$(BIN)/python -m pytest --nbmake notebooks --nbmake-timeout=900 -p no:randomly -o filterwarnings=default
 
 lint: $(STAMP)

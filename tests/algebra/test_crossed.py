@@ -201,9 +201,8 @@ def test_the_storage_is_the_one_asked_for(storage):
     assert kind == {"dense": "DenseComplement", "sparse": "SparseComplement"}[storage]
 
 
-def test_many_nested_levels_are_stored_sparsely_and_all_crossed_ones_densely(storage):
-    if storage == "sparse":
-        pytest.skip("the choice is made by size in the other one")
+@pytest.mark.parametrize("storage", ["dense"], indirect=True)
+def test_many_nested_levels_are_stored_sparsely_and_all_crossed_ones_densely():
     rng = np.random.default_rng(1)
     pupils, classes, schools = 4000, 800, 80
     starts, columns = np.arange(pupils + 1) * 2, np.empty(2 * pupils, dtype=np.int64)
