@@ -247,9 +247,7 @@ def _shared_starts(marginal: Marginal) -> list[Start]:
             for weight in (part.weight.min(), part.weight.max()):
                 factors = [STARTS[0] * np.eye(block.q) for block in marginal.design.blocks]
                 here = (part.columns, part.columns)
-                factors[index][here] = np.diag(STARTS[0] * part.weight / weight)[
-                    np.diag_indices(len(part.columns))
-                ]
+                factors[index][here] = STARTS[0] * part.weight / weight
                 starts.append(Start(marginal.theta(factors)))
     return starts
 
