@@ -21,7 +21,16 @@ from numba import njit
 from hlm_models.algebra.gram import Gram
 from hlm_models.types import FloatArray, IntArray
 
-__all__ = ["OneFactor", "Pass", "derivative", "eliminate", "level_pass", "one_factor"]
+__all__ = [
+    "OneFactor",
+    "Pass",
+    "add_levels",
+    "derivative",
+    "eliminate",
+    "level_pass",
+    "one_factor",
+    "work_size",
+]
 
 LANES = 64
 """Levels worked on together; the scratch arrays of a block of them stay in the first cache."""
@@ -108,7 +117,8 @@ def level_pass(
     S = np.zeros((k, k))
     N = np.zeros((q, q))
     D = np.zeros((q * k, q * k)) if derivatives else np.zeros((0, 0))
-    logdet = _pass(np.ascontiguousarray(Lambda), G, H, S, N, D, derivatives)
+    work = np.empty(work_size(q, k))
+    logdet = add_levels(np.ascontiguousarray(Lambda), G, H, S, N, D, derivatives, work)
     S = T - (S + np.tril(S, -1).T)
     N = N + np.tril(N, -1).T
     D = D + np.tril(D, -1).T
@@ -168,17 +178,27 @@ def _eliminate(Lambda, G, E):  # type: ignore[no-untyped-def] # noqa: PLR0912
     return logdet
 
 
-@njit(cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
-def _pass(Lambda, G, H, S, N, D, derivatives):  # type: ignore[no-untyped-def] # noqa: PLR0912, PLR0915
+@njit(cache=True, nogil=True)
+def work_size(q, k):  # type: ignore[no-untyped-def]
+    """Length of the scratch array of `add_levels`."""
+    return LANES * (3 * q * q + 2 * q * k + q + 1)
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
+def add_levels(  # type: ignore[no-untyped-def] # noqa: PLR0912, PLR0915
+    Lambda, G, H, S, N, D, derivatives, work
+):
     """Add sum B'B to S, sum N_j to N and sum vec(R) vec(R)' to D (lower triangles); sum log|A|."""
     q, k, J = H.shape
-    GL = np.empty((q, q, LANES))
-    L = np.empty((q, q, LANES))
-    B = np.empty((q, k, LANES))
-    V = np.empty((q, q, LANES))
-    R = np.empty((q, k, LANES))
-    inv = np.empty((q, LANES))
-    det = np.empty(LANES)
+    square, wide = q * q * LANES, q * k * LANES
+    GL = work[:square].reshape((q, q, LANES))
+    L = work[square : 2 * square].reshape((q, q, LANES))
+    V = work[2 * square : 3 * square].reshape((q, q, LANES))
+    B = work[3 * square : 3 * square + wide].reshape((q, k, LANES))
+    R = work[3 * square + wide : 3 * square + 2 * wide].reshape((q, k, LANES))
+    rest = work[3 * square + 2 * wide :]
+    inv = rest[: q * LANES].reshape((q, LANES))
+    det = rest[q * LANES : (q + 1) * LANES]
     logdet = 0.0
     for lo in range(0, J, LANES):
         m = min(LANES, J - lo)

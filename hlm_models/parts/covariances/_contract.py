@@ -86,6 +86,14 @@ class Covariance(Part):
         """PyMC variables: sd (q,), named `sd_label`, and the Cholesky factor of corr (q, q)."""
         raise NotImplementedError
 
+    def partial_shapes(self) -> FloatArray | None:
+        """Shapes a (q (q - 1) / 2,) of independent canonical partial correlations, row by row.
+
+        Each is 2 Beta(a, a) - 1, apart from the sd; none where the effects are independent. None
+        where the prior is of another kind: then the model is sampled as a PyMC graph.
+        """
+        return None
+
     def log_density_corr(self, r: FloatArray, q: int) -> FloatArray:
         """Marginal log density of one correlation among q effects, at each element of `r`."""
         raise NotImplementedError

@@ -29,3 +29,6 @@ class Diagonal(Covariance):
 
         priors = self.sd_priors()
         return pymc_vector(f"sd_{label}", priors, place="scale", dims=dims), pt.eye(len(priors))
+
+    def partial_shapes(self) -> FloatArray:
+        return np.zeros(0)

@@ -61,9 +61,7 @@ class LKJ(Covariance):
 
         priors = self.sd_priors()
         sd = pymc_vector(f"sd_{label}", priors, place="scale", dims=dims)
-        q = len(priors)
-        columns = np.tril_indices(q, -1)[1].tolist()
-        a = np.array([self._shape(q, column) for column in columns])
+        q, a = len(priors), self.partial_shapes()
         # Partial correlations rather than pm.LKJCorr: its value changed from the correlation
         # matrix to its factor between PyMC 6.3 and 6.4, and elementwise graphs compile faster.
         partial = 2 * pm.Beta(f"partial_{label}", alpha=a, beta=a, shape=len(a)) - 1
@@ -77,6 +75,10 @@ class LKJ(Covariance):
                 left = left * (1 - z**2)
             factor = pt.set_subtensor(factor[row, row], pt.sqrt(left))
         return sd, factor
+
+    def partial_shapes(self) -> FloatArray:
+        q = len(self.sd_priors())
+        return np.array([self._shape(q, column) for column in np.tril_indices(q, -1)[1].tolist()])
 
     def log_density_corr(self, r: FloatArray, q: int) -> FloatArray:
         a = self._shape(q, 0)

@@ -4,10 +4,19 @@ from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
-from hlm_models.parts.priors._contract import Auto, Place, Prior, pymc_vector
+from hlm_models.parts.priors._contract import Auto, Elementary, Place, Prior, pymc_vector
 from hlm_models.parts.shelf import find
 
-__all__ = ["PRIORS", "Auto", "LocationPrior", "Place", "Prior", "ScalePrior", "pymc_vector"]
+__all__ = [
+    "PRIORS",
+    "Auto",
+    "Elementary",
+    "LocationPrior",
+    "Place",
+    "Prior",
+    "ScalePrior",
+    "pymc_vector",
+]
 
 PRIORS = find(__name__, Prior)
 

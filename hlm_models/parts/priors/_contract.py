@@ -1,17 +1,37 @@
 """What a prior of one real number must do."""
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 
 from hlm_models.parts.shelf import Part
 from hlm_models.types import FloatArray
 
-__all__ = ["Auto", "Place", "Prior", "pymc_vector"]
+__all__ = ["Auto", "Elementary", "Place", "Prior", "pymc_vector"]
 
 Auto = Literal["auto"]
 Place = Literal["location", "scale"]
+
+
+class Elementary(NamedTuple):
+    """A log density as a sum of terms that compiled code knows, with its support.
+
+    constant + linear x - quadratic (x - loc)^2 - weight log(1 + (x - loc)^2 / spread)
+    + log_power log x - inverse_square / x^2, for lower < x < upper.
+    """
+
+    constant: float = 0.0
+    lower: float = -math.inf
+    upper: float = math.inf
+    loc: float = 0.0
+    linear: float = 0.0
+    quadratic: float = 0.0
+    weight: float = 0.0
+    spread: float = 1.0
+    log_power: float = 0.0
+    inverse_square: float = 0.0
 
 
 class Prior(Part):
@@ -48,6 +68,20 @@ class Prior(Part):
     def draw(self, rng: np.random.Generator, size: int, *, place: Place) -> FloatArray:
         """`size` independent draws, shape (size,)."""
         raise NotImplementedError
+
+    def normal_form(self) -> tuple[float, float] | None:
+        """Mean and precision where the prior is normal, with precision 0 where it is flat.
+
+        None for every other prior: such a coefficient cannot be integrated out.
+        """
+        return None
+
+    def elementary(self, *, place: Place) -> Elementary | None:
+        """The log density as elementary terms; None where it is no sum of such.
+
+        Then the model is sampled as a PyMC graph, which needs no more than `pymc`.
+        """
+        return None
 
     @classmethod
     def pymc(

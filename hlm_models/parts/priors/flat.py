@@ -1,12 +1,13 @@
 """The improper flat prior."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from hlm_models.errors import InputErrors
-from hlm_models.parts.priors._contract import Place, Prior
+from hlm_models.parts.priors._contract import Elementary, Place, Prior
 from hlm_models.types import FloatArray
 
 
@@ -24,6 +25,12 @@ class Flat(Prior):
         raise InputErrors.one(
             "a flat prior is improper and cannot be drawn from; choose a proper one"
         )
+
+    def normal_form(self) -> tuple[float, float]:
+        return 0.0, 0.0
+
+    def elementary(self, *, place: Place) -> Elementary:
+        return Elementary(lower=-math.inf if place == "location" else 0.0)
 
     @classmethod
     def _pymc(

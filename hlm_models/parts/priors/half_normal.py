@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import PositiveFloat
 
-from hlm_models.parts.priors._contract import Auto, Place, Prior
+from hlm_models.parts.priors._contract import Auto, Elementary, Place, Prior
 from hlm_models.types import FloatArray
 
 
@@ -25,6 +25,10 @@ class HalfNormal(Prior):
 
     def draw(self, rng: np.random.Generator, size: int, *, place: Place) -> FloatArray:
         return np.abs(rng.normal(0.0, self.settled("scale"), size))
+
+    def elementary(self, *, place: Place) -> Elementary:
+        top = float(self.log_density(np.zeros(()), place=place))
+        return Elementary(constant=top, lower=0.0, quadratic=0.5 / self.settled("scale") ** 2)
 
     @classmethod
     def _pymc(

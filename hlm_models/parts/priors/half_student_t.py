@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import PositiveFloat
 
-from hlm_models.parts.priors._contract import Auto, Place, Prior
+from hlm_models.parts.priors._contract import Auto, Elementary, Place, Prior
 from hlm_models.types import FloatArray
 
 
@@ -27,6 +27,11 @@ class HalfStudentT(Prior):
 
     def draw(self, rng: np.random.Generator, size: int, *, place: Place) -> FloatArray:
         return np.abs(self.settled("scale") * rng.standard_t(self.df, size))
+
+    def elementary(self, *, place: Place) -> Elementary:
+        top = float(self.log_density(np.zeros(()), place=place))
+        spread = self.df * self.settled("scale") ** 2
+        return Elementary(constant=top, lower=0.0, weight=(self.df + 1) / 2, spread=spread)
 
     @classmethod
     def _pymc(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import PositiveFloat
 
-from hlm_models.parts.priors._contract import Auto, Place, Prior
+from hlm_models.parts.priors._contract import Auto, Elementary, Place, Prior
 from hlm_models.types import FloatArray
 
 
@@ -25,6 +25,14 @@ class Normal(Prior):
 
     def draw(self, rng: np.random.Generator, size: int, *, place: Place) -> FloatArray:
         return rng.normal(self.settled("loc"), self.settled("scale"), size)
+
+    def normal_form(self) -> tuple[float, float]:
+        return self.settled("loc"), self.settled("scale") ** -2
+
+    def elementary(self, *, place: Place) -> Elementary:
+        loc = self.settled("loc")
+        top = float(self.log_density(np.asarray(loc), place=place))
+        return Elementary(constant=top, loc=loc, quadratic=0.5 / self.settled("scale") ** 2)
 
     @classmethod
     def _pymc(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import PositiveFloat
 
-from hlm_models.parts.priors._contract import Auto, Place, Prior
+from hlm_models.parts.priors._contract import Auto, Elementary, Place, Prior
 from hlm_models.types import FloatArray
 
 
@@ -28,6 +28,12 @@ class StudentT(Prior):
 
     def draw(self, rng: np.random.Generator, size: int, *, place: Place) -> FloatArray:
         return self.settled("loc") + self.settled("scale") * rng.standard_t(self.df, size)
+
+    def elementary(self, *, place: Place) -> Elementary:
+        loc = self.settled("loc")
+        top = float(self.log_density(np.asarray(loc), place=place))
+        spread = self.df * self.settled("scale") ** 2
+        return Elementary(constant=top, loc=loc, weight=(self.df + 1) / 2, spread=spread)
 
     @classmethod
     def _pymc(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import model_validator
 
-from hlm_models.parts.priors._contract import Place, Prior
+from hlm_models.parts.priors._contract import Elementary, Place, Prior
 from hlm_models.types import FloatArray
 
 
@@ -31,6 +31,10 @@ class Uniform(Prior):
 
     def draw(self, rng: np.random.Generator, size: int, *, place: Place) -> FloatArray:
         return rng.uniform(self.lower, self.upper, size)
+
+    def elementary(self, *, place: Place) -> Elementary:
+        inside = -math.log(self.upper - self.lower)
+        return Elementary(constant=inside, lower=self.lower, upper=self.upper)
 
     @classmethod
     def _pymc(

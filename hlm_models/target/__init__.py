@@ -1,0 +1,1 @@
+"""The log posterior of the variance parameters as a plain function; its sampler and its draws."""
