@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hlm_models.algebra.search import minimise
-from hlm_models.engines.likelihood import optimum
 from hlm_models.errors import FitError, InputErrors, Problem, nearest
 from hlm_models.inference.slices import (
     Slice,
@@ -24,6 +23,7 @@ from hlm_models.results.point_only import point_only
 from hlm_models.results.progress import Progress, Step, silent
 from hlm_models.results.summary import Parameter, parameters
 from hlm_models.spec.marginal import Marginal
+from hlm_models.spec.optimum import optimum
 from hlm_models.types import FloatArray, frozen
 
 if TYPE_CHECKING:

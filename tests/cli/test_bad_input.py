@@ -588,11 +588,11 @@ def test_a_search_that_stops_early_fails_its_certificate(
     steps, formula, folder, capsys, monkeypatch
 ):
     from hlm_models.algebra.search import minimise
-    from hlm_models.engines import likelihood
+    from hlm_models.spec import optimum
 
-    monkeypatch.setattr(likelihood, "minimise", functools.partial(minimise, steps=steps))
+    monkeypatch.setattr(optimum, "minimise", functools.partial(minimise, steps=steps))
     # A search that runs out of steps is taken up again: here it is not.
-    monkeypatch.setattr(likelihood, "ROUNDS", 0)
+    monkeypatch.setattr(optimum, "ROUNDS", 0)
     rewritten(folder, FORMULA, f"formula: {formula}")
     assert main(["fit", "m.yaml", "--engine", "reml"]) == 1
     out, err = capsys.readouterr()

@@ -1,0 +1,197 @@
+"""The unconstrained numbers that are sampled, and the way to parameters and back.
+
+x holds, in this order, the standard deviations of every block (one where a term's effects share
+it), the free coefficients and sigma, each on the real line (log for a half line, logit for an
+interval, as it is for the whole line), then the canonical partial correlations of every correlated
+term, row by row, each as the logit of (1 + partial) / 2. These are PyMC's own transforms of the
+marginal graph.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hlm_models.spec.integration import Integration, integration
+from hlm_models.spec.model import ModelSpec
+from hlm_models.types import FloatArray, IntArray, frozen
+
+__all__ = ["Coordinates", "Values", "coordinates"]
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Parameters at many points (...,): sd (..., q), factor of corr (..., q, q) of each block."""
+
+    sd: tuple[FloatArray, ...]
+    factor: tuple[FloatArray, ...]
+    beta_free: FloatArray
+    sigma: FloatArray
+
+    @property
+    def corr(self) -> tuple[FloatArray, ...]:
+        """Correlations (..., q, q) of each block, with a diagonal of exactly one."""
+        found = []
+        for factor in self.factor:
+            corr = factor @ np.swapaxes(factor, -1, -2)
+            at = np.arange(corr.shape[-1])
+            corr[..., at, at] = 1.0
+            found.append(corr)
+        return tuple(found)
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """Where every unconstrained number of a model stands.
+
+    names (d,) : what each number of x is
+    scalars (m, 10) : log densities of the first m as elementary terms, in the order of
+        `hlm_models.parts.priors.Elementary`
+    shapes (d - m, 2) : a and log B(a, a) of every partial correlation
+    q (F,) : effects of every block
+    row_sd (R,) : of every effect of every block, where its sd stands in x
+    row_first (R,) : the first effect that it may be correlated with, counted within the block
+    row_partial (R,) : where in x its partial correlations begin; the next row's follow
+    """
+
+    names: tuple[str, ...]
+    scalars: FloatArray
+    shapes: FloatArray
+    q: IntArray
+    row_sd: IntArray
+    row_first: IntArray
+    row_partial: IntArray
+    integration: Integration
+
+    @property
+    def size(self) -> int:
+        return len(self.names)
+
+    @property
+    def blocks(self) -> tuple[slice, ...]:
+        """The rows of each block."""
+        ends = np.cumsum(self.q).tolist()
+        return tuple(slice(end - q, end) for end, q in zip(ends, self.q.tolist(), strict=True))
+
+    def values(self, x: FloatArray) -> Values:
+        """Parameters at points x (..., d)."""
+        m = len(self.scalars)
+        natural = np.empty((*x.shape[:-1], m))
+        for k, (lower, upper) in enumerate(self.scalars[:, 1:3].tolist()):
+            natural[..., k] = _to_natural(x[..., k], lower, upper)
+        partial = np.tanh(x[..., m:] / 2)
+        sd, factors = [], []
+        for rows in self.blocks:
+            sd.append(natural[..., self.row_sd[rows]])
+            q = rows.stop - rows.start
+            factor = np.zeros((*x.shape[:-1], q, q))
+            for a in range(q):
+                first, at = self.row_first[rows][a], self.row_partial[rows][a] - m
+                left = np.ones(x.shape[:-1])
+                for c in range(first, a):
+                    z = partial[..., at + c - first]
+                    factor[..., a, c] = z * np.sqrt(left)
+                    left = left * (1 - z**2)
+                factor[..., a, a] = np.sqrt(left)
+            factors.append(factor)
+        free = natural[..., m - 1 - len(self.integration.free) : m - 1]
+        return Values(tuple(sd), tuple(factors), free, natural[..., m - 1])
+
+    def point(
+        self,
+        sd: tuple[FloatArray, ...],
+        corr: tuple[FloatArray, ...],
+        beta_free: FloatArray,
+        sigma: float,
+    ) -> FloatArray:
+        """The x (d,) of given parameters; ones at the edge of their support are moved inside."""
+        m = len(self.scalars)
+        natural = np.empty(m)
+        x = np.empty(self.size)
+        for rows, one_sd, one_corr in zip(self.blocks, sd, corr, strict=True):
+            natural[self.row_sd[rows]] = one_sd
+            firsts = self.row_first[rows]
+            for first in np.unique(firsts):
+                term = np.flatnonzero(firsts == first)
+                # A singular matrix has no factor: a little is moved towards independence.
+                inside = 0.98 * one_corr[np.ix_(term, term)] + 0.02 * np.eye(len(term))
+                L = np.linalg.cholesky(inside)
+                for a in range(1, len(term)):
+                    left, at = 1.0, self.row_partial[rows][term[a]]
+                    for c in range(a):
+                        z = float(np.clip(L[a, c] / np.sqrt(max(left, 1e-12)), -0.995, 0.995))
+                        x[at + c] = 2 * np.arctanh(z)
+                        left *= 1 - z**2
+        natural[m - 1 - len(self.integration.free) : m - 1] = beta_free
+        natural[m - 1] = sigma
+        for k, (lower, upper) in enumerate(self.scalars[:, 1:3].tolist()):
+            x[k] = _to_real(float(natural[k]), lower, upper)
+        return x
+
+
+def _to_natural(x: FloatArray, lower: float, upper: float) -> FloatArray:
+    if np.isinf(lower):
+        return x
+    if np.isinf(upper):
+        return lower + np.exp(x)
+    return lower + (upper - lower) / (1 + np.exp(-x))
+
+
+def _to_real(value: float, lower: float, upper: float) -> float:
+    if np.isinf(lower):
+        return value
+    if np.isinf(upper):
+        return float(np.log(max(value - lower, 1e-300)))
+    share = float(np.clip((value - lower) / (upper - lower), 1e-3, 1 - 1e-3))
+    return float(np.log(share / (1 - share)))
+
+
+def coordinates(spec: ModelSpec) -> Coordinates | None:
+    """The coordinates of one model; None where a prior is no sum of elementary terms."""
+    from scipy.special import betaln
+
+    split = integration(spec)
+    names: list[str] = []
+    scalars: list[FloatArray] = []
+    row_sd, row_first, shapes, partial_names, row_partial = [], [], [], [], []
+    for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
+        for term, covariance in zip(block.terms, prior.terms, strict=True):
+            a = covariance.partial_shapes()
+            forms = [one.elementary(place="scale") for one in covariance.sd_priors()]
+            if a is None or any(form is None for form in forms):
+                return None
+            effects = block.effects[term.columns]
+            shared = len(forms) < term.q
+            for k, effect in enumerate(effects):
+                row_sd.append(len(scalars) + (0 if shared else k))
+                row_first.append(term.columns.start + (0 if len(a) else k))
+                row_partial.append(len(shapes))
+                if len(a):
+                    for c in range(k):
+                        shapes.append(a[k * (k - 1) // 2 + c])
+                        partial_names.append(f"partial_{block.group}[{effect}, {effects[c]}]")
+            labels = (term.text,) if shared else effects
+            names += [f"sd_{block.group}[{label}]" for label in labels]
+            scalars += [np.array(form) for form in forms]
+    for k in split.free.tolist():
+        form = spec.priors.beta[k].elementary(place="location")
+        if form is None:
+            return None
+        names.append(f"beta[{spec.design.coef[k]}]")
+        scalars.append(np.array(form))
+    form = spec.priors.sigma.elementary(place="scale")
+    if form is None:
+        return None
+    names.append("sigma")
+    scalars.append(np.array(form))
+    m = len(scalars)
+    table = np.array([[a, float(betaln(a, a))] for a in shapes]).reshape(-1, 2)
+    return Coordinates(
+        names=(*names, *partial_names),
+        scalars=frozen(np.array(scalars)),
+        shapes=frozen(table),
+        q=frozen(np.array([block.q for block in spec.blocks])),
+        row_sd=frozen(np.array(row_sd)),
+        row_first=frozen(np.array(row_first)),
+        row_partial=frozen(np.array(row_partial) + m),
+        integration=split,
+    )
