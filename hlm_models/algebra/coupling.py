@@ -6,6 +6,7 @@ to both; a `cell` holds what they have in common.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -30,7 +31,7 @@ class Cells:
     values: FloatArray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Coupled:
     """Cross-products of several factors in scaled coordinates.
 
@@ -61,6 +62,13 @@ class Coupled:
     def size(self) -> int:
         """Number of columns r of all factors but the first."""
         return self.offsets[-1]
+
+    @cached_property
+    def arrays(self) -> tuple[FloatArray | IntArray, ...]:
+        """The same as compiled functions take it."""
+        from hlm_models.algebra.crossed_pass import several_blocks
+
+        return several_blocks(self)
 
     def with_response(self, right: tuple[FloatArray, ...], total: FloatArray) -> Self:
         """The blocks of another response, from its `hlm_models.algebra.gram.response_products`."""

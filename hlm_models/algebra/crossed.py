@@ -19,11 +19,16 @@ import numpy as np
 from numba import njit
 
 from hlm_models.algebra.coupling import Coupled
-from hlm_models.algebra.kernel import eliminate
+from hlm_models.algebra.crossed_pass import (
+    derivatives,
+    level_products,
+    reduce_first,
+    small_work,
+)
 from hlm_models.algebra.schur import Inverse
 from hlm_models.types import FloatArray, IntArray
 
-__all__ = ["Sweep", "sweep"]
+__all__ = ["Reduced", "Sweep", "first_gains", "reduced", "sweep"]
 
 LIFT = 1e-5
 """Added to the P of a singular Lambda, over the size of the largest Z'Z, to go round it."""
@@ -49,12 +54,7 @@ class Sweep:
     def derivative(self, weight: float, F: FloatArray) -> tuple[FloatArray, ...]:
         """M_f = df/dP_f for every factor, of f with df = weight d(log|V|) + tr(F dS)."""
         blocks = self.blocks
-        first = np.zeros((blocks.q[0], blocks.q[0]))
-        inverse = self.inverse.pairs()
-        _first_derivative(
-            blocks.G, blocks.H, self.E, blocks.starts, blocks.columns, self.K, inverse,
-            blocks.complement.pair_slots, blocks.size, self.U, F, weight, first,
-        )  # fmt: skip
+        first, others = self._slopes(weight, F)
         found = [(first + first.T) / 2]
         lift = [0.0, *(LIFT / max(1.0, self._largest(f)) for f in range(1, len(blocks.q)))]
         singular = [
@@ -74,23 +74,27 @@ class Sweep:
                 )
                 for times in (1, 2)
             )
+            slopes_once, slopes_twice = once._slopes(weight, F)[1], twice._slopes(weight, F)[1]
         for f in range(1, len(blocks.q)):
             found.append(
-                2 * once._other(f, weight, F) - twice._other(f, weight, F)
+                2 * _divided(slopes_once[f - 1], once.Lambda[f])
+                - _divided(slopes_twice[f - 1], twice.Lambda[f])
                 if singular[f]
-                else self._other(f, weight, F)
+                else _divided(others[f - 1], self.Lambda[f])
             )
         return tuple(found)
 
-    def _other(self, f: int, weight: float, F: FloatArray) -> FloatArray:
-        """M of a factor but the first, whose Lambda is regular."""
-        blocks, Lambda = self.blocks, self.Lambda[f]
-        q, J = blocks.q[f], blocks.J[f]
-        U = self.U[blocks.offsets[f - 1] : blocks.offsets[f]].reshape(J, q, -1)
-        inner = weight * (J * np.eye(q) - np.sum(self._diagonal_blocks(f), axis=0))
-        inner -= np.einsum("jac,cd,jbd->ab", U, F, U, optimize=True)
-        half = np.linalg.solve(Lambda.T, (inner + inner.T) / 2)
-        return np.asarray(np.linalg.solve(Lambda.T, half.T))
+    def _slopes(self, weight: float, F: FloatArray) -> tuple[FloatArray, list[FloatArray]]:
+        """M of factor 1, and M Lambda of all others."""
+        q, arrays = self.blocks.q, self.blocks.arrays
+        first, others = np.zeros((q[0], q[0])), np.zeros(sum(qf * qf for qf in q[1:]))
+        derivatives(
+            _flat(self.Lambda), arrays, self.E, self.K, self.U, self.inverse.pairs(), weight,
+            np.ascontiguousarray(F), first, others, np.empty(small_work(arrays)),
+        )  # fmt: skip
+        ends = np.cumsum(np.square(q[1:]))
+        parts = np.split(others, ends[:-1])
+        return first, [part.reshape(qf, qf) for part, qf in zip(parts, q[1:], strict=True)]
 
     def _largest(self, f: int) -> float:
         """Largest Z_l' Z_l, by its trace, of the levels of a factor but the first."""
@@ -111,7 +115,7 @@ class Sweep:
         """What W says about b: conditional means are gains (J_f, q_f, k) @ v, v = (-beta, 1)."""
         blocks = self.blocks
         first = np.empty((blocks.J[0], blocks.q[0], self.U.shape[1]))
-        _first_gains(blocks.H, self.E, blocks.starts, blocks.columns, self.K, self.U, first)
+        first_gains(blocks.H, self.E, blocks.starts, blocks.columns, self.K, self.U, first)
         found = [first]
         for f in range(1, len(blocks.q)):
             here = slice(blocks.offsets[f - 1], blocks.offsets[f])
@@ -210,176 +214,54 @@ def sweep(Lambda: tuple[FloatArray, ...], blocks: Coupled) -> Sweep:
     Source: the blocked Cholesky factorisation of Bates et al. (2015), section 3, and of
     MixedModels.jl, in its form without a wide Z.
     """
-    logdet, E = eliminate(Lambda[0], blocks.G)
-    complement = blocks.complement
-    stacked = np.zeros((len(Lambda) - 1, max(blocks.q), max(blocks.q)))
-    for f, one in enumerate(Lambda[1:]):
-        stacked[f, : len(one), : len(one)] = one
-    K = np.empty_like(blocks.entries)
-    _times_factor(blocks.entries, blocks.columns, blocks.factor, stacked, np.array(blocks.q[1:]), K)
-    C = complement.zeros()
-    diagonal = np.arange(blocks.size)
-    C[complement.slots(diagonal, diagonal)] = 1.0
-    for (f, g), cells in blocks.cells.items():
-        # Below the diagonal: the later factor's columns are the rows.
-        values = Lambda[g + 1].T @ np.swapaxes(cells.values, 1, 2) @ Lambda[f + 1]
-        rows = blocks.offsets[g] + cells.right * blocks.q[g + 1]
-        columns = blocks.offsets[f] + cells.left * blocks.q[f + 1]
-        for a in range(blocks.q[g + 1]):
-            for b in range(a + 1 if f == g else blocks.q[f + 1]):
-                C[complement.slots(rows + a, columns + b)] += values[:, a, b]
-    U = np.concatenate(
-        [
-            (one.T @ blocks.HR[start:stop].reshape(J, q, -1)).reshape(J * q, -1)
-            for one, start, stop, J, q in zip(
-                Lambda[1:], blocks.offsets[:-1], blocks.offsets[1:], blocks.J[1:], blocks.q[1:],
-                strict=True,
-            )
-        ]
-    )  # fmt: skip
-    S = blocks.T.copy()
-    _subtract(
-        blocks.H, E, blocks.starts, blocks.columns, K, complement.pair_slots, blocks.size, C, U, S
-    )
-    inverse = complement.invert(C)
-    q, U = U, inverse.times(U)
-    return Sweep(logdet + inverse.logdet, S - q.T @ U, blocks, Lambda, E, K, U, inverse)
+    found = reduced(Lambda, blocks)
+    inverse = blocks.complement.invert(found.C)
+    U = inverse.times(found.q)
+    logdet, S = found.logdet + inverse.logdet, found.S - found.q.T @ U
+    return Sweep(logdet, S, blocks, Lambda, found.E, found.K, U, inverse)
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """What eliminating factor 1 leaves, in the symbols of the module's docstring.
+
+    logdet : () sum log|A_j|
+    S : (k, k) T - sum H_j' E_j H_j
+    C : the Schur complement, stored as `Coupled.complement` says
+    q : (r, k)
+    """
+
+    logdet: float
+    S: FloatArray
+    E: FloatArray
+    K: FloatArray
+    C: FloatArray
+    q: FloatArray
+
+
+def reduced(Lambda: tuple[FloatArray, ...], blocks: Coupled) -> Reduced:
+    """Eliminate factor 1 at any square Lambda_f (q_f, q_f)."""
+    q1, k, J = blocks.H.shape
+    E, K, S = np.empty((J, q1, q1)), np.empty(blocks.entries.shape), np.empty((k, k))
+    C, q = blocks.complement.zeros(), np.empty((blocks.size, k))
+    work = np.empty(small_work(blocks.arrays))
+    logdet = reduce_first(_flat(Lambda), blocks.arrays, E, K, C, q, S, work)
+    return Reduced(float(logdet), S, E, K, C, q)
+
+
+def _divided(slope: FloatArray, Lambda: FloatArray) -> FloatArray:
+    """M (q, q) from M Lambda."""
+    M = np.linalg.solve(Lambda.T, slope.T)
+    return np.asarray((M + M.T) / 2)
+
+
+def _flat(Lambda: tuple[FloatArray, ...]) -> FloatArray:
+    """All Lambda side by side, as the compiled functions take them."""
+    return np.concatenate([np.ravel(one) for one in Lambda])
 
 
 @njit(cache=True)
-def _times_factor(entries, columns, factor, Lambda, q, K):  # type: ignore[no-untyped-def]
-    """K = Z_1' Z_R Lambda_R; the columns of one level stand side by side."""
-    s = 0
-    while s < len(columns):
-        f = factor[columns[s]]
-        for c in range(q[f]):
-            for a in range(entries.shape[1]):
-                total = 0.0
-                for b in range(q[f]):
-                    total += entries[s + b, a] * Lambda[f, b, c]
-                K[s + c, a] = total
-        s += q[f]
-
-
-@njit(cache=True)
-def _subtract(H, E, starts, columns, K, slots, size, C, U, S):  # type: ignore[no-untyped-def]  # noqa: PLR0912
-    """C -= sum K'EK (lower triangle), U -= sum K'EH, S -= sum H'EH."""
-    q1, k, J = H.shape
-    EH = np.empty((q1, k))
-    EK = np.empty(q1)
-    dense = len(slots) == 0
-    pair = 0
-    for j in range(J):
-        for a in range(q1):
-            for c in range(k):
-                EH[a, c] = 0.0
-                for b in range(q1):
-                    EH[a, c] += E[j, a, b] * H[b, c, j]
-        for c in range(k):
-            for d in range(k):
-                for a in range(q1):
-                    S[c, d] -= H[a, c, j] * EH[a, d]
-        for s in range(starts[j], starts[j + 1]):
-            row = columns[s] * size
-            for a in range(q1):
-                EK[a] = 0.0
-                for b in range(q1):
-                    EK[a] += E[j, a, b] * K[s, b]
-            if dense and q1 == 1:
-                for t in range(starts[j], s + 1):
-                    C[row + columns[t]] -= EK[0] * K[t, 0]
-            else:
-                for t in range(starts[j], s + 1):
-                    total = 0.0
-                    for a in range(q1):
-                        total += EK[a] * K[t, a]
-                    C[row + columns[t] if dense else slots[pair]] -= total
-                    pair += 1
-            for c in range(k):
-                for a in range(q1):
-                    U[columns[s], c] -= K[s, a] * EH[a, c]
-
-
-@njit(cache=True)
-def _sandwich(j, starts, columns, K, inverse, slots, size, pair, out):  # type: ignore[no-untyped-def]
-    """K_j C^-1 K_j' into `out` (q1, q1); the number of pairs after those of level j."""
-    q1 = K.shape[1]
-    dense = len(slots) == 0
-    out[:] = 0.0
-    for s in range(starts[j], starts[j + 1]):
-        row = columns[s] * size
-        for a in range(q1):
-            # Row s of the lower triangle times K', the diagonal counted half.
-            total = 0.0
-            if dense:
-                for t in range(starts[j], s):
-                    total += inverse[row + columns[t]] * K[t, a]
-                total += 0.5 * inverse[row + columns[s]] * K[s, a]
-            else:
-                for t in range(starts[j], s):
-                    total += inverse[slots[pair + t - starts[j]]] * K[t, a]
-                total += 0.5 * inverse[slots[pair + s - starts[j]]] * K[s, a]
-            for b in range(q1):
-                out[a, b] += total * K[s, b]
-        pair += s - starts[j] + 1
-    for a in range(q1):
-        for b in range(a + 1):
-            out[a, b] = out[b, a] = out[a, b] + out[b, a]
-    return pair
-
-
-@njit(cache=True)
-def _first_derivative(  # type: ignore[no-untyped-def]  # noqa: PLR0912
-    G, H, E, starts, columns, K, inverse, slots, size, U, F, weight, M
-):
-    """Add to M (q1, q1) factor 1's sum of weight Z_j' V^-1 Z_j - R_j F R_j', R_j = Z_j' V^-1 W."""
-    q1, k, J = H.shape
-    I_GE = np.empty((q1, q1))
-    KCK = np.empty((q1, q1))
-    R = np.empty((q1, k))
-    RF = np.empty((q1, k))
-    inner = np.empty((q1, q1))
-    pair = 0
-    for j in range(J):
-        for a in range(q1):
-            for b in range(q1):
-                total = 1.0 if a == b else 0.0
-                for c in range(q1):
-                    total -= G[a, c, j] * E[j, c, b]
-                I_GE[a, b] = total
-            for c in range(k):
-                R[a, c] = H[a, c, j]
-        pair = _sandwich(j, starts, columns, K, inverse, slots, size, pair, KCK)
-        for s in range(starts[j], starts[j + 1]):
-            for a in range(q1):
-                for c in range(k):
-                    R[a, c] -= K[s, a] * U[columns[s], c]
-        # Z' V^-1 Z = (I - G E) (G - K C^-1 K' (I - E G)): both sides of K carry I - G E.
-        for a in range(q1):
-            for b in range(q1):
-                total = G[a, b, j]
-                for c in range(q1):
-                    total -= KCK[a, c] * I_GE[b, c]
-                inner[a, b] = total
-        for a in range(q1):
-            for c in range(k):
-                total = 0.0
-                for b in range(q1):
-                    total += I_GE[a, b] * R[b, c]
-                RF[a, c] = total
-        for a in range(q1):
-            for b in range(q1):
-                total = 0.0
-                for c in range(q1):
-                    total += I_GE[a, c] * inner[c, b]
-                M[a, b] += weight * total
-                for c in range(k):
-                    for d in range(k):
-                        M[a, b] -= RF[a, c] * F[c, d] * RF[b, d]
-
-
-@njit(cache=True)
-def _first_gains(H, E, starts, columns, K, U, out):  # type: ignore[no-untyped-def]
+def first_gains(H, E, starts, columns, K, U, out):  # type: ignore[no-untyped-def]
     """E_j (H_j - K_j U)."""
     q1, k, J = H.shape
     right = np.empty((q1, k))
@@ -402,10 +284,10 @@ def _first_gains(H, E, starts, columns, K, U, out):  # type: ignore[no-untyped-d
 def _first_covariances(E, starts, columns, K, inverse, slots, size, out):  # type: ignore[no-untyped-def]
     """E_j + E_j K_j C^-1 K_j' E_j."""
     J, q1, _ = E.shape
-    KCK = np.empty((q1, q1))
+    CK, KCK = np.empty((np.diff(starts).max(), q1)), np.empty((q1, q1))
     pair = 0
     for j in range(J):
-        pair = _sandwich(j, starts, columns, K, inverse, slots, size, pair, KCK)
+        pair = level_products(j, starts, columns, K, inverse, slots, size, pair, CK, KCK)
         for a in range(q1):
             for b in range(q1):
                 for c in range(q1):

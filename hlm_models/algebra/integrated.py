@@ -14,27 +14,27 @@ that nothing is allocated. Formulas: docs/marginal.md.
 """
 
 import numpy as np
-from numba import njit
 
+from hlm_models.algebra.compiled import compiled
 from hlm_models.algebra.kernel import add_levels, work_size
 
 __all__ = ["coefficients_work", "integrate", "one_factor_density", "one_factor_work"]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def coefficients_work(p, d):  # type: ignore[no-untyped-def]
     """Length of the scratch array of `integrate`: p columns of X, d coefficients integrated."""
     return 4 * d * d + 2 * d * p + 5 * d + 4 * p + 1
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def one_factor_work(q, k, d):  # type: ignore[no-untyped-def]
     """Length of the scratch array of `one_factor_density`."""
     qk = q * k
     return 2 * k * k + 2 * q * q + qk * qk + work_size(q, k) + coefficients_work(k - 1, d)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def integrate(logdet, S, log_sigma, m, gaussian, F, slopes, work):  # type: ignore[no-untyped-def] # noqa: PLR0912, PLR0915
     """The log density from (logdet, S); fills F (k, k) = d/dS and slopes (1 + p,).
 
@@ -202,7 +202,7 @@ def integrate(logdet, S, log_sigma, m, gaussian, F, slopes, work):  # type: igno
     return value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def one_factor_density(lam, log_sigma, m, blocks, gaussian, gradient, work):  # type: ignore[no-untyped-def]
     """The log density and its gradient for one factor; blocks = (G, H, T)."""
     G, H, T = blocks

@@ -27,6 +27,7 @@ __all__ = [
     "add_levels",
     "derivative",
     "eliminate",
+    "eliminate_levels",
     "level_pass",
     "one_factor",
     "work_size",
@@ -139,14 +140,18 @@ def derivative(found: Pass, weight: float, F: FloatArray) -> FloatArray:
 def eliminate(Lambda: FloatArray, G: FloatArray) -> tuple[float, FloatArray]:
     """Sum of log|A_j| and E_j = Lambda A_j^-1 Lambda' (J, q, q), from G (q, q, J)."""
     q, _, J = G.shape
-    E = np.empty((J, q, q))
-    return float(_eliminate(np.ascontiguousarray(Lambda), G, E)), E
+    E, work = np.empty((J, q, q)), np.empty(3 * q * q)
+    return float(eliminate_levels(np.ascontiguousarray(Lambda), G, E, work)), E
 
 
-@njit(cache=True, error_model="numpy")
-def _eliminate(Lambda, G, E):  # type: ignore[no-untyped-def] # noqa: PLR0912
+@njit(cache=True, nogil=True, error_model="numpy")
+def eliminate_levels(Lambda, G, E, work):  # type: ignore[no-untyped-def] # noqa: PLR0912
+    """Fill E as `eliminate` does; work (3 q^2,) is scratch."""
     q, _, J = G.shape
-    GL, L, half = np.empty((q, q)), np.empty((q, q)), np.empty((q, q))
+    square = q * q
+    GL = work[:square].reshape((q, q))
+    L = work[square : 2 * square].reshape((q, q))
+    half = work[2 * square : 3 * square].reshape((q, q))
     logdet = 0.0
     for j in range(J):
         for a in range(q):

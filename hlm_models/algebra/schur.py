@@ -12,14 +12,14 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numba import njit
 from scipy.linalg.blas import dsymm
-from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs, dtrtrs
 from threadpoolctl import ThreadpoolController
 
 from hlm_models.algebra import sparse
 from hlm_models.errors import RefusalError
 from hlm_models.types import FloatArray, IntArray, frozen
 
-__all__ = ["Complement", "Inverse", "complement", "one_thread"]
+__all__ = ["Complement", "Factor", "Inverse", "complement", "one_thread"]
 
 SMALL = 300
 """Columns up to which a dense matrix is best in any case."""
@@ -53,6 +53,21 @@ class Inverse(Protocol):
         ...
 
 
+class Factor(Protocol):
+    """The Cholesky factor L of C, all that solutions and draws need."""
+
+    @property
+    def logdet(self) -> float: ...
+
+    def solve(self, right: FloatArray) -> FloatArray:
+        """C^-1 right, (r, m)."""
+        ...
+
+    def root(self, normals: FloatArray) -> FloatArray:
+        """Columns of covariance C^-1 from columns (r, m) of standard normals."""
+        ...
+
+
 class Complement(Protocol):
     """How C is stored.
 
@@ -71,14 +86,18 @@ class Complement(Protocol):
         """Places of elements of the lower triangle."""
         ...
 
-    def invert(self, values: FloatArray) -> Inverse:
-        """The inverse; `values` may be overwritten.
+    def factor(self, values: FloatArray) -> Factor:
+        """The Cholesky factor; `values` may be overwritten.
 
         Raises
         ------
         numpy.linalg.LinAlgError
             C is not positive definite, which only overflow or not-finite numbers can bring about.
         """
+        ...
+
+    def invert(self, values: FloatArray) -> Inverse:
+        """The inverse; as `factor` otherwise."""
         ...
 
 
@@ -103,6 +122,23 @@ class DenseInverse:
 
 
 @dataclass(frozen=True, slots=True)
+class DenseFactor:
+    """The transpose of L, an upper triangle (r, r) by columns."""
+
+    upper: FloatArray
+
+    @property
+    def logdet(self) -> float:
+        return 2 * float(np.sum(np.log(np.diag(self.upper))))
+
+    def solve(self, right: FloatArray) -> FloatArray:
+        return np.asarray(dpotrs(self.upper, right, lower=0)[0])
+
+    def root(self, normals: FloatArray) -> FloatArray:
+        return np.asarray(dtrtrs(self.upper, normals, lower=0)[0])
+
+
+@dataclass(frozen=True, slots=True)
 class DenseComplement:
     """C as a full square.
 
@@ -119,20 +155,43 @@ class DenseComplement:
     def slots(self, rows: IntArray, columns: IntArray) -> IntArray:
         return np.asarray(rows * np.int64(self.size) + columns)
 
-    def invert(self, values: FloatArray) -> DenseInverse:
+    def factor(self, values: FloatArray) -> DenseFactor:
         square = values.reshape(self.size, self.size).T
         with one_thread():
-            factor, failed = dpotrf(square, lower=0, clean=0, overwrite_a=1)
-            if failed:
-                raise np.linalg.LinAlgError("the Schur complement is not positive definite")
-            logdet = 2 * float(np.sum(np.log(np.diag(factor))))
-            inverse, _ = dpotri(factor, lower=0, overwrite_c=1)
+            upper, failed = dpotrf(square, lower=0, clean=0, overwrite_a=1)
+        if failed:
+            raise np.linalg.LinAlgError("the Schur complement is not positive definite")
+        return DenseFactor(upper)
+
+    def invert(self, values: FloatArray) -> DenseInverse:
+        factor = self.factor(values)
+        logdet = factor.logdet
+        with one_thread():
+            inverse, _ = dpotri(factor.upper, lower=0, overwrite_c=1)
         return DenseInverse(logdet, inverse.T.reshape(-1), self.size)
 
 
 @dataclass(frozen=True, slots=True)
+class SparseFactor:
+    """The numbers of L in the layout of its pattern."""
+
+    pattern: sparse.Pattern
+    L: FloatArray
+
+    @property
+    def logdet(self) -> float:
+        return sparse.logdet(self.pattern, self.L)
+
+    def solve(self, right: FloatArray) -> FloatArray:
+        return sparse.solve(self.pattern, self.L, right)
+
+    def root(self, normals: FloatArray) -> FloatArray:
+        return sparse.root(self.pattern, self.L, normals)
+
+
+@dataclass(frozen=True, slots=True)
 class SparseInverse:
-    """The factor of C, and the elements of the inverse at the coordinates of C."""
+    """The factor of C, and the elements of the inverse at the places of the factor."""
 
     logdet: float
     values: FloatArray
@@ -151,7 +210,10 @@ class SparseInverse:
 
 @dataclass(frozen=True, slots=True)
 class SparseComplement:
-    """C by its coordinates row * r + column, `keys` (nnz,) ascending."""
+    """C in the layout of its factor.
+
+    Its coordinates row * r + column are `keys` (nnz,), ascending.
+    """
 
     size: int
     keys: IntArray
@@ -159,15 +221,19 @@ class SparseComplement:
     pattern: sparse.Pattern
 
     def zeros(self) -> FloatArray:
-        return np.zeros(len(self.keys))
+        return np.zeros(self.pattern.length)
 
     def slots(self, rows: IntArray, columns: IntArray) -> IntArray:
-        return np.searchsorted(self.keys, rows * np.int64(self.size) + columns)
+        at = np.searchsorted(self.keys, rows * np.int64(self.size) + columns)
+        return np.asarray(self.pattern.places[at])
+
+    def factor(self, values: FloatArray) -> SparseFactor:
+        return SparseFactor(self.pattern, sparse.factorise_numbers(self.pattern, values))
 
     def invert(self, values: FloatArray) -> SparseInverse:
-        factor = sparse.factorise(self.pattern, values)
-        inverse = sparse.selected_inverse(self.pattern, factor)[self.pattern.places]
-        return SparseInverse(sparse.logdet(self.pattern, factor), inverse, self, factor)
+        factor = self.factor(values)
+        inverse = sparse.selected_inverse(self.pattern, factor.L)
+        return SparseInverse(factor.logdet, inverse, self, factor.L)
 
 
 def complement(starts: IntArray, columns: IntArray, size: int) -> Complement:
@@ -192,7 +258,7 @@ def complement(starts: IntArray, columns: IntArray, size: int) -> Complement:
         keys, slots = np.unique(_pair_keys(starts, columns, size, pairs), return_inverse=True)
         pattern = sparse.analyse(*np.divmod(keys, np.int64(size)), size)
         if pattern.length <= ROOM and (size > DENSE or 15 * pattern.flops < float(size) ** 3):
-            found = SparseComplement(size, frozen(keys), frozen(slots), pattern)
+            found = SparseComplement(size, frozen(keys), frozen(pattern.places[slots]), pattern)
     if found is None and size > DENSE:
         raise RefusalError(
             f"all groups but the largest have {size:,} effects that are too entangled for a sparse "

@@ -25,7 +25,22 @@ from numba import njit
 
 from hlm_models.types import FloatArray, IntArray, frozen
 
-__all__ = ["Pattern", "analyse", "factorise", "logdet", "lookup", "selected_inverse", "solve"]
+__all__ = [
+    "Pattern",
+    "analyse",
+    "backward",
+    "factorise",
+    "factorise_numbers",
+    "factorise_panels",
+    "forward",
+    "invert_panels",
+    "largest",
+    "logdet",
+    "lookup",
+    "root",
+    "selected_inverse",
+    "solve",
+]
 
 WIDEST = 64
 """Most columns in a panel: its triangle, worked on without BLAS, stays in the first caches."""
@@ -115,11 +130,17 @@ def factorise(pattern: Pattern, values: FloatArray) -> FloatArray:
     numpy.linalg.LinAlgError
         the matrix is not positive definite, or not finite.
     """
-    L = np.bincount(pattern.places, weights=values, minlength=pattern.length)
-    widest, tallest = _largest(pattern)
+    return factorise_numbers(
+        pattern, np.bincount(pattern.places, weights=values, minlength=pattern.length)
+    )
+
+
+def factorise_numbers(pattern: Pattern, L: FloatArray) -> FloatArray:
+    """As `factorise`, in place, of numbers that stand where those of L will."""
+    widest, tallest = largest(pattern)
     scratch = np.empty(widest * tallest)
     where = np.empty(tallest, dtype=np.int64)
-    if not _factorise(
+    if not factorise_panels(
         L, pattern.first, pattern.start, pattern.below, pattern.rows, pattern.panel, scratch, where
     ):
         raise np.linalg.LinAlgError("the sparse matrix is not positive definite")
@@ -135,17 +156,26 @@ def solve(pattern: Pattern, L: FloatArray, right: FloatArray) -> FloatArray:
     """The inverse of the matrix times `right` (size, k)."""
     x = np.empty(right.shape)
     x[pattern.order] = right
-    _substitute(L, pattern.first, pattern.start, pattern.below, pattern.rows, x)
+    forward(L, pattern.first, pattern.start, pattern.below, pattern.rows, x)
+    backward(L, pattern.first, pattern.start, pattern.below, pattern.rows, x)
+    return x[pattern.order]
+
+
+def root(pattern: Pattern, L: FloatArray, normals: FloatArray) -> FloatArray:
+    """Columns whose covariance is the inverse of the matrix, from standard normals (size, k)."""
+    x = np.empty(normals.shape)
+    x[pattern.order] = normals
+    backward(L, pattern.first, pattern.start, pattern.below, pattern.rows, x)
     return x[pattern.order]
 
 
 def selected_inverse(pattern: Pattern, L: FloatArray) -> FloatArray:
     """The numbers of the inverse at the places of L, so `pattern.places` and `lookup` serve it."""
     Z = np.zeros(pattern.length)
-    widest, tallest = _largest(pattern)
+    widest, tallest = largest(pattern)
     scratch = np.empty((4, widest * max(widest, tallest)))
     where = np.empty(tallest, dtype=np.int64)
-    _invert(
+    invert_panels(
         L, Z, pattern.first, pattern.start, pattern.below, pattern.rows, pattern.panel,
         scratch, where,
     )  # fmt: skip
@@ -160,7 +190,7 @@ def lookup(pattern: Pattern, rows: IntArray, columns: IntArray) -> IntArray:
     )  # fmt: skip
 
 
-def _largest(pattern: Pattern) -> tuple[int, int]:
+def largest(pattern: Pattern) -> tuple[int, int]:
     """The most columns and the most rows below that a panel has."""
     return int(np.diff(pattern.first).max()), int(np.diff(pattern.below).max())
 
@@ -413,7 +443,7 @@ def _locate(
 # Numbers
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _inner(rows, begin, end, last):  # type: ignore[no-untyped-def]
     """How many of rows[begin:end] come before `last`."""
     k = begin
@@ -422,7 +452,7 @@ def _inner(rows, begin, end, last):  # type: ignore[no-untyped-def]
     return k - begin
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _place(rows, begin, inner, end, first, last, low, high, where):  # type: ignore[no-untyped-def]
     """Local rows of rows[begin:end] in a later panel, whose columns the first `inner` are.
 
@@ -451,7 +481,7 @@ def _place(rows, begin, inner, end, first, last, low, high, where):  # type: ign
         at += 1
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _factorise_panel(panel, w):  # type: ignore[no-untyped-def]
     """Cholesky factor of the triangle and substitution below it; False where a pivot fails."""
     for i in range(len(panel) // w):
@@ -471,8 +501,8 @@ def _factorise_panel(panel, w):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True)
-def _factorise(L, first, start, below, rows, owner, scratch, where):  # type: ignore[no-untyped-def]
+@njit(cache=True, error_model="numpy")
+def factorise_panels(L, first, start, below, rows, owner, scratch, where):  # type: ignore[no-untyped-def]
     """Right-looking: each panel, once done, is subtracted from those of its rows below."""
     for p in range(len(first) - 1):
         w = first[p + 1] - first[p]
@@ -503,19 +533,25 @@ def _factorise(L, first, start, below, rows, owner, scratch, where):  # type: ig
     return True
 
 
-@njit(cache=True)
-def _substitute(L, first, start, below, rows, x):  # type: ignore[no-untyped-def]
-    """Turn x (size, k) into L^-T L^-1 x."""
+@njit(cache=True, error_model="numpy")
+def forward(L, first, start, below, rows, x):  # type: ignore[no-untyped-def]
+    """Turn x (size, k) into L^-1 x."""
     for p in range(len(first) - 1):
         J, w = first[p], first[p + 1] - first[p]
         panel = L[start[p] : start[p + 1]]
         for a in range(w):
             for b in range(a):
                 _subtract(x, J + a, panel[a * w + b], J + b)
-            x[J + a] /= panel[a * w + a]
+            for c in range(x.shape[1]):
+                x[J + a, c] /= panel[a * w + a]
         for k in range(below[p + 1] - below[p]):
             for a in range(w):
                 _subtract(x, rows[below[p] + k], panel[(w + k) * w + a], J + a)
+
+
+@njit(cache=True, error_model="numpy")
+def backward(L, first, start, below, rows, x):  # type: ignore[no-untyped-def]
+    """Turn x (size, k) into L^-T x."""
     for p in range(len(first) - 2, -1, -1):
         J, w = first[p], first[p + 1] - first[p]
         panel = L[start[p] : start[p + 1]]
@@ -525,18 +561,19 @@ def _substitute(L, first, start, below, rows, x):  # type: ignore[no-untyped-def
         for a in range(w - 1, -1, -1):
             for b in range(a + 1, w):
                 _subtract(x, J + a, panel[b * w + a], J + b)
-            x[J + a] /= panel[a * w + a]
+            for c in range(x.shape[1]):
+                x[J + a, c] /= panel[a * w + a]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _subtract(x, i, factor, j):  # type: ignore[no-untyped-def]
     """Subtract factor x[j] from x[i]."""
     for c in range(x.shape[1]):
         x[i, c] -= factor * x[j, c]
 
 
-@njit(cache=True)
-def _invert(L, Z, first, start, below, rows, owner, scratch, where):  # type: ignore[no-untyped-def]
+@njit(cache=True, error_model="numpy")
+def invert_panels(L, Z, first, start, below, rows, owner, scratch, where):  # type: ignore[no-untyped-def]
     """Each panel of the inverse from later ones."""
     inverse, Y, Z_II, product = scratch[0], scratch[1], scratch[2], scratch[3]
     for p in range(len(first) - 2, -1, -1):
@@ -569,7 +606,7 @@ def _invert(L, Z, first, start, below, rows, owner, scratch, where):  # type: ig
             Z_JJ[i] -= product[i]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _invert_triangle(triangle, w, inverse):  # type: ignore[no-untyped-def]
     """Inverse (w, w) of a lower triangle (w, w)."""
     for a in range(w):
@@ -582,7 +619,7 @@ def _invert_triangle(triangle, w, inverse):  # type: ignore[no-untyped-def]
         inverse[a * w + a] = 1.0 / triangle[a * w + a]
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, error_model="numpy")
 def _times(left, right, out, m, k, n):  # type: ignore[no-untyped-def]
     """Form out (m, n) = left (m, k) @ right (k, n), each the start of a flat array."""
     if m * k * n >= BLAS:
@@ -599,7 +636,7 @@ def _times(left, right, out, m, k, n):  # type: ignore[no-untyped-def]
                 out[i * n + b] += factor * right[a * n + b]
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, error_model="numpy")
 def _cross(left, right, out, m, k, n):  # type: ignore[no-untyped-def]
     """Form out (k, n) = left (m, k)' @ right (m, n), each the start of a flat array."""
     if m * k * n >= BLAS:
