@@ -282,12 +282,18 @@ def to_pymc(spec: "ModelSpec", parameterization: "Parameterization | None" = Non
     """The model as a plain `pm.Model`, to extend by hand.
 
     Variables: beta(coef), sigma, and for each group g sd_g(effect_g), corr_g(effect_g, effect_g_2),
-    b_g(g, effect_g); the data are in `pm.Data`.
+    b_g(g, effect_g); the data are in `pm.Data`. The marginal form has no b_g, of the coefficients
+    only those whose prior is neither normal nor flat, beta_free(coef_free), and its likelihood is
+    a potential.
 
     Parameters
     ----------
-    parameterization : "centered" or "noncentered"; the model's own choice by default
+    parameterization : "centered", "noncentered" or "marginal"; by default one that has all effects
     """
-    from hlm_models.graph.latent import to_pymc
+    from hlm_models.graph.models import to_pymc
+    from hlm_models.spec.information import latent_parameterization
 
-    return to_pymc(spec, parameterization or spec.parameterization)
+    chosen = parameterization or spec.parameterization
+    if parameterization is None and chosen == "marginal":
+        chosen, _ = latent_parameterization(spec.design)
+    return to_pymc(spec, chosen)

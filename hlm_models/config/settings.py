@@ -1,5 +1,7 @@
 """The typed settings of one model file: the one declaration that schema and code come from."""
 
+import os
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -28,6 +30,7 @@ __all__ = [
     "ModelConfig",
     "PriorSettings",
     "RemlSettings",
+    "Sampling",
 ]
 
 SCHEMA_VERSION = 1
@@ -97,15 +100,43 @@ class FitSettings(Settings):
     """How to sample."""
 
     sampler: Literal["nutpie", "pymc", "numpyro", "blackjax"] = "nutpie"
-    parameterization: Literal["auto", "centered", "noncentered"] = "auto"
+    parameterization: Literal["auto", "centered", "noncentered", "marginal"] = "auto"
     chains: PositiveInt = 4
     draws: Annotated[int, Field(ge=10)] = 1000
-    tune: Annotated[int, Field(ge=50)] = 1000
-    target_accept: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.9
+    tune: Annotated[int, Field(ge=50)] | Literal["auto"] = Field(
+        default="auto", description="Draws before those: 300 of the marginal form, else 1000."
+    )
+    target_accept: Annotated[float, Field(gt=0.5, lt=1.0)] | Literal["auto"] = Field(
+        default="auto", description="Mean acceptance: 0.8 of the marginal form, else 0.9."
+    )
     seed: NonNegativeInt = 1
     cores: PositiveInt | None = Field(
         default=None, description="Chains at a time; as many as there are processors by default."
     )
+
+    def sampling(self, *, marginal: bool) -> "Sampling":
+        """The same settings with numbers for `auto` (measured over the zoo: docs/sampling.md)."""
+        tune, accept = (300, 0.8) if marginal else (1000, 0.9)
+        return Sampling(
+            sampler=self.sampler,
+            chains=self.chains,
+            draws=self.draws,
+            tune=tune if self.tune == "auto" else self.tune,
+            target_accept=accept if self.target_accept == "auto" else self.target_accept,
+            cores=self.cores or min(self.chains, os.cpu_count() or 1),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Settings of a sampler as numbers."""
+
+    sampler: str
+    chains: int
+    draws: int
+    tune: int
+    target_accept: float
+    cores: int
 
 
 class RemlSettings(Settings):

@@ -1,7 +1,6 @@
 """REML and ML by the bundled fitter, on Gram blocks."""
 
 import time
-from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
@@ -73,7 +72,7 @@ def fit(spec: ModelSpec, settings: FitSettings, progress: Progress, *, reml: boo
     if left <= 1e-26 * spec.design.y_square:
         raise exact_fit()
     built = time.perf_counter()
-    with _one_thread(spec):
+    with spec.marginal.one_thread():
         progress(Step("optimising"))
         theta, ends = optimum(spec, reml=reml)
         fitted = time.perf_counter()
@@ -88,15 +87,6 @@ def fit(spec: ModelSpec, settings: FitSettings, progress: Progress, *, reml: boo
             "inference": time.perf_counter() - fitted,
         }
     )
-
-
-def _one_thread(spec: ModelSpec) -> AbstractContextManager[object]:
-    """One BLAS thread for the whole fit where there are dense factors: each change costs time."""
-    if len(spec.blocks) == 1:
-        return nullcontext()
-    from hlm_models.algebra.schur import one_thread
-
-    return one_thread()
 
 
 def _warm() -> None:

@@ -2,19 +2,27 @@
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hlm_models.config.settings import FitSettings
+from hlm_models.config.settings import FitSettings, Sampling
 from hlm_models.results.checks import Check, graded
 from hlm_models.results.design_checks import design_checks
 from hlm_models.results.fits import PosteriorFit
-from hlm_models.results.posterior import posterior_tree
+from hlm_models.results.posterior import plain_draws, posterior_tree
 from hlm_models.results.progress import Progress, Step
 from hlm_models.results.summary import draw_rows
-from hlm_models.spec.model import ModelSpec
+from hlm_models.spec.model import ModelSpec, Parameterization
 from hlm_models.types import FloatArray
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+    from hlm_models.target.draws import VarianceDraws
 
 __all__ = ["fit", "refusals"]
 
@@ -30,48 +38,108 @@ def refusals(spec: ModelSpec) -> tuple[str, ...]:  # noqa: ARG001
 def fit(
     spec: ModelSpec, settings: FitSettings, progress: Progress, *, with_log_likelihood: bool = False
 ) -> PosteriorFit:
-    """Sample the posterior of the latent graph."""
-    started = time.perf_counter()
-    progress(Step("importing PyMC"))
-    from hlm_models.graph.latent import to_pymc
-    from hlm_models.graph.sampling import sample
+    """Sample the posterior, in the form that the settings name or the model has chosen.
 
-    parameterization = (
+    Raises
+    ------
+    InputErrors
+        the sampler is not installed.
+    FitError
+        the sampler found no point to start from, or a chain broke.
+    """
+    chosen = (
         spec.parameterization if settings.parameterization == "auto" else settings.parameterization
     )
-    sampling_seed, tree_seed = np.random.SeedSequence(settings.seed).spawn(2)
-    model = to_pymc(spec, parameterization)
-    built = time.perf_counter()
-    compiled = built
+    how = settings.sampling(marginal=chosen == "marginal")
+    sampling, tree, conditional = np.random.SeedSequence(settings.seed).spawn(3)
+    clock = Clock(progress)
+    seed = int(sampling.generate_state(1)[0])
+    if chosen == "marginal":
+        from hlm_models.target.conditional import draw_posterior
 
-    def tell(step: Step) -> None:
-        nonlocal compiled
-        if compiled == built and step.stage.startswith("sampling"):
-            compiled = time.perf_counter()
-        progress(step)
-
-    raw = sample(model, settings, int(sampling_seed.generate_state(1)[0]), tell)
-    sampled = time.perf_counter()
-    progress(Step("predictive draws"))
-    data = posterior_tree(spec, raw, tree_seed, with_log_likelihood=with_log_likelihood)
-    diverging = int(data["sample_stats"]["diverging"].sum())
+        variances, stats = _variances(spec, how, seed, clock)
+        clock(Step("drawing the effects"))
+        draws, redrawn = draw_posterior(spec, variances, conditional)
+    else:
+        draws, stats = plain_draws(spec, _graph_draws(spec, chosen, how, seed, clock))
+        redrawn = None
+    clock(Step("predictive draws"))
+    data = posterior_tree(
+        spec, draws, stats, tree, with_log_likelihood=with_log_likelihood, redrawn=redrawn
+    )
+    clock(Step("checks"))
     bare = PosteriorFit(
         spec=spec,
         engine="nuts",
         data=data,
         sampler=settings.sampler,
-        parameterization=parameterization,
-        divergences=diverging,
+        parameterization=chosen,
+        divergences=int(data["sample_stats"]["diverging"].sum()),
         checks=(),
-        seconds={
-            **spec.seconds,
-            "graph": built - started,
-            "compile": compiled - built,
-            "fit": sampled - compiled,
-        },
+        seconds={**spec.seconds, **clock.seconds},
         seed=settings.seed,
     )
     return replace(bare, checks=(*sampling_checks(bare), *design_checks(spec)))
+
+
+class Clock:
+    """Hands steps on and keeps the wall time by what was done.
+
+    compile: until the sampler starts; fit: sampling; draw: effects and predictive draws after it.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.seconds = progress, dict.fromkeys(("compile", "fit", "draw"), 0.0)
+        self.now, self.since = "compile", time.perf_counter()
+
+    def __call__(self, step: Step) -> None:
+        if step.stage.startswith("sampling"):
+            self._to("fit")
+        elif self.now == "fit" or step.stage == "checks":
+            self._to("draw")
+        self.progress(step)
+
+    def _to(self, name: str) -> None:
+        at = time.perf_counter()
+        self.seconds[self.now] += at - self.since
+        self.now, self.since = name, at
+
+
+def _variances(
+    spec: ModelSpec, how: Sampling, seed: int, progress: Progress
+) -> "tuple[VarianceDraws, Mapping[str, NDArray[Any]]]":
+    """Draws of what the marginal form samples, and the sampler's statistics.
+
+    By nutpie on our own compiled function; another sampler, or a prior that this function does not
+    know, takes the PyMC model.
+    """
+    progress(Step("loading the kernel"))
+    from hlm_models.target.density import target
+
+    found = target(spec) if how.sampler == "nutpie" else None
+    if found is None:
+        from hlm_models.target.draws import variances_of
+
+        raw = _graph_draws(spec, "marginal", how, seed, progress)
+        return variances_of(spec, raw)
+    from hlm_models.target.nutpie import sample
+    from hlm_models.target.start import warm
+
+    progress(Step("finding where to start"))
+    with spec.marginal.one_thread():
+        sampled = sample(warm(found), how, seed, progress)
+    return found.coordinates.values(sampled.x), sampled.statistics
+
+
+def _graph_draws(
+    spec: ModelSpec, chosen: Parameterization, how: Sampling, seed: int, progress: Progress
+) -> "DataTree":
+    """Draws of the PyMC model, by any of its samplers."""
+    progress(Step("importing PyMC"))
+    from hlm_models.graph.models import to_pymc
+    from hlm_models.graph.sampling import sample
+
+    return sample(to_pymc(spec, chosen), how, seed, progress)
 
 
 def sampling_checks(fit: PosteriorFit) -> tuple[Check, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pymc as pm
 
-from hlm_models.config.settings import FitSettings
+from hlm_models.config.settings import Sampling
 from hlm_models.errors import FitError, InputErrors
 from hlm_models.results.progress import Progress, Step
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["sample"]
 
 
-def sample(model: pm.Model, settings: FitSettings, seed: int, progress: Progress) -> "DataTree":
+def sample(model: pm.Model, settings: Sampling, seed: int, progress: Progress) -> "DataTree":
     """Draws of all variables of `model`, by the sampler that the settings name.
 
     Raises
@@ -43,7 +43,7 @@ def sample(model: pm.Model, settings: FitSettings, seed: int, progress: Progress
             draws=settings.draws,
             tune=settings.tune,
             chains=settings.chains,
-            cores=_cores(settings),
+            cores=settings.cores,
             random_seed=seed,
             nuts_sampler=settings.sampler,
             nuts={"target_accept": settings.target_accept},
@@ -53,7 +53,7 @@ def sample(model: pm.Model, settings: FitSettings, seed: int, progress: Progress
     return draws
 
 
-def _nutpie(model: pm.Model, settings: FitSettings, seed: int, progress: Progress) -> "DataTree":
+def _nutpie(model: pm.Model, settings: Sampling, seed: int, progress: Progress) -> "DataTree":
     import nutpie
 
     progress(Step("compiling"))
@@ -76,7 +76,7 @@ def _nutpie(model: pm.Model, settings: FitSettings, seed: int, progress: Progres
         draws=settings.draws,
         tune=settings.tune,
         chains=settings.chains,
-        cores=_cores(settings),
+        cores=settings.cores,
         seed=seed,
         target_accept=settings.target_accept,
         save_warmup=False,
@@ -97,9 +97,3 @@ def _nutpie(model: pm.Model, settings: FitSettings, seed: int, progress: Progres
             raise
         except RuntimeError as error:
             raise FitError(f"the sampler stopped: {str(error).splitlines()[0]}") from error
-
-
-def _cores(settings: FitSettings) -> int:
-    import os
-
-    return settings.cores or min(settings.chains, os.cpu_count() or 1)

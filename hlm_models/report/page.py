@@ -17,9 +17,11 @@ from hlm_models.results.fits import Fit, PointFit, PosteriorFit
 from hlm_models.results.summary import DrawRow, PointRow, draw_rows, parameter_draws, point_rows
 from hlm_models.spec.describe import describe
 from hlm_models.spec.model import ModelSpec
+from hlm_models.types import FloatArray
 
 if TYPE_CHECKING:
     from markupsafe import Markup
+    from xarray import DataArray
 
     from hlm_models.report.figures import Levels
 
@@ -93,6 +95,7 @@ def _context(run: Run) -> dict[str, Any]:
     name = reference.engine.upper() if reference else ""
     seconds = run.provenance.get("seconds")
     config = run.provenance.get("config")
+    b = _drawn(posterior) if posterior else {}
     return {
         "description": description,
         "engines": run.engines,
@@ -114,7 +117,7 @@ def _context(run: Run) -> dict[str, Any]:
         "forest": _forest(spec, draws, points, name) if draws and points else None,
         "posterior": tables.posterior_table(posterior, draws) if posterior else None,
         "points": tables.point_table(reference, points) if reference else None,
-        "effects": [pair for block in spec.blocks if (pair := _effects(run, block))[1]],
+        "effects": [pair for block in spec.blocks if (pair := _effects(run, block, b))[1]],
         "traces": _traces(posterior, draws) if posterior else (),
         "traced": TRACED if len(draws) > TRACED else 0,
         "trace_step": _trace_step(posterior),
@@ -146,7 +149,18 @@ def _forest(
     return forest(pairs, reference=reference, alt=alt)
 
 
-def _effects(run: Run, block: RandomBlock) -> "tuple[str, list[Markup]]":
+def _drawn(fit: PosteriorFit) -> "dict[str, DataArray]":
+    """Some draws of b (chain, draw, J, q) of every group."""
+    from hlm_models.target.conditional import effects
+
+    sizes = fit.data["posterior"].sizes
+    step = -(-sizes["chain"] * sizes["draw"] // EFFECT_DRAWS)
+    return effects(fit, at=np.arange(0, sizes["draw"], step))
+
+
+def _effects(
+    run: Run, block: RandomBlock, b: "Mapping[str, DataArray]"
+) -> "tuple[str, list[Markup]]":
     """The group's name and one caterpillar an effect; none where no fit has the effects."""
     from hlm_models.report.figures import Levels, caterpillar
 
@@ -156,7 +170,7 @@ def _effects(run: Run, block: RandomBlock) -> "tuple[str, list[Markup]]":
         half = 1.96 * np.sqrt(np.maximum(np.diagonal(estimate.b_cov, axis1=1, axis2=2), 0))
         blup = Levels(estimate.b, estimate.b - half, estimate.b + half)
         points = f"{run.reference.engine.upper()} (BLUP)"
-    drawn = _drawn_effects(run.posterior, block) if run.posterior else None
+    drawn = _drawn_effects(b[f"b_{block.group}"].values, block) if b else None
     main = drawn or blup
     if main is None:
         return block.group, []
@@ -178,15 +192,10 @@ def _effects(run: Run, block: RandomBlock) -> "tuple[str, list[Markup]]":
     return block.group, pictures
 
 
-def _drawn_effects(fit: PosteriorFit, block: RandomBlock) -> "Levels | None":
-    """Posterior means and intervals (J, q); None where the effects were not stored."""
+def _drawn_effects(b: FloatArray, block: RandomBlock) -> "Levels":
+    """Posterior means and intervals (J, q) of effects b (chain, draw, J, q)."""
     from hlm_models.report.figures import Levels
 
-    posterior = fit.data["posterior"].to_dataset()
-    if f"b_{block.group}" not in posterior:
-        return None
-    step = -(-posterior.sizes["chain"] * posterior.sizes["draw"] // EFFECT_DRAWS)
-    b = posterior[f"b_{block.group}"].isel(draw=slice(None, None, step)).values
     flat = b.reshape(-1, block.J, block.q)
     lower, upper = np.quantile(flat, [0.025, 0.975], axis=0)
     return Levels(flat.mean(axis=0), lower, upper)

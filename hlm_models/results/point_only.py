@@ -3,7 +3,7 @@
 from hlm_models.errors import InputErrors, RefusalError
 from hlm_models.results.fits import Fit, PointFit, PosteriorFit
 
-__all__ = ["any_fit", "point_only"]
+__all__ = ["any_fit", "point_only", "posterior_only"]
 
 
 def point_only(fit: object, what: str) -> PointFit:
@@ -24,6 +24,25 @@ def point_only(fit: object, what: str) -> PointFit:
             "whose draws are in fit.data['posterior']"
         )
     raise _no_fit(fit, what, "hlm.fit(model, engine='reml') or 'ml'")
+
+
+def posterior_only(fit: object, what: str) -> PosteriorFit:
+    """The fit, once it is known to be a posterior; `what` is the function that needs one.
+
+    Raises
+    ------
+    InputErrors
+        it is no fit at all.
+    RefusalError
+        it is a point fit.
+    """
+    if isinstance(fit, PosteriorFit):
+        return fit
+    if isinstance(fit, PointFit):
+        raise RefusalError(
+            f"{what} takes draws, fit(model, engine='nuts'); this is a point fit, which has none"
+        )
+    raise _no_fit(fit, what, "hlm.fit(model, engine='nuts')")
 
 
 def any_fit(fit: object, what: str) -> Fit:

@@ -1,22 +1,43 @@
-"""Raw draws to the DataTree that every reader of a posterior gets."""
+"""Draws of any sampler to the DataTree that every reader of a posterior gets."""
 
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hlm_models.spec.density import Point
+from hlm_models.parts.covariances import Covariance
+from hlm_models.spec.density import Point, residual_scale
 from hlm_models.spec.model import ModelSpec
-from hlm_models.spec.simulate import draw_prior, draw_response, improper
-from hlm_models.types import FloatArray
+from hlm_models.spec.simulate import improper
+from hlm_models.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from xarray import Dataset, DataTree
 
-__all__ = ["log_likelihood", "point_at", "posterior_tree", "variables"]
+__all__ = [
+    "EFFECTS_SEED",
+    "EffectBlocks",
+    "Redrawn",
+    "coordinates",
+    "plain_draws",
+    "point_at",
+    "posterior_tree",
+    "stores_effects",
+    "variables",
+]
 
+STORED_EFFECTS = 200_000_000
+"""At most so many numbers of b are stored; more are drawn again whenever they are asked for."""
+EFFECTS_SEED = "effects_seed"
+"""Attribute of a posterior without b that says what b is drawn from: a seed sequence as JSON."""
 PREDICTIVE_NUMBERS = 2_000_000
 """At most so many numbers of posterior predictive draws are kept; the draws are thinned evenly."""
 PRIOR_DRAWS = 500
+BLOCK = 100_000
+"""About so many linear predictors are computed at a time."""
 STATISTICS = {
     "diverging": "diverging",
     "energy": "energy",
@@ -33,6 +54,18 @@ STATISTICS = {
 }
 """Sampler statistics that are kept, by the sampler's name, with ours."""
 
+EffectBlocks = Callable[[IntArray], Iterator[tuple[int, slice, tuple[FloatArray, ...]]]]
+"""For draws (m,), ascending: a chain, some places among the m, and b (some, J, q) of every group,
+until all places of all chains have been there; the arrays hold until the next ones come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redrawn:
+    """Effects that are not stored: the seed that they come from, and the way to have them again."""
+
+    seed: np.random.SeedSequence
+    blocks: EffectBlocks
+
 
 def variables(spec: ModelSpec) -> dict[str, tuple[str, ...]]:
     """Posterior variables and their dims, the same for every sampler."""
@@ -44,36 +77,86 @@ def variables(spec: ModelSpec) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def coordinates(spec: ModelSpec) -> dict[str, tuple[str, ...]]:
+    """Names along the dims of the posterior variables."""
+    found = {"coef": spec.design.coef}
+    for block in spec.blocks:
+        effect = f"effect_{block.group}"
+        found |= {block.group: block.labels, effect: block.effects, f"{effect}_2": block.effects}
+    return found
+
+
+def stores_effects(spec: ModelSpec, draws: int) -> bool:
+    """Whether b is stored with that many draws of all chains together."""
+    return draws * sum(block.J * block.q for block in spec.blocks) <= STORED_EFFECTS
+
+
+def plain_draws(
+    spec: ModelSpec, raw: "DataTree"
+) -> tuple[dict[str, FloatArray], dict[str, NDArray[Any]]]:
+    """Draws and statistics for `posterior_tree` from the DataTree of a sampler of PyMC models."""
+    posterior, stats = raw["posterior"], raw["sample_stats"]
+    draws = {
+        name: posterior[name].transpose("chain", "draw", *dims).values
+        for name, dims in variables(spec).items()
+    }
+    kept = [name for name in stats.data_vars if name in STATISTICS]
+    return draws, {str(name): stats[name].transpose("chain", "draw").values for name in kept}
+
+
 def posterior_tree(
-    spec: ModelSpec, raw: "DataTree", seed: np.random.SeedSequence, *, with_log_likelihood: bool
+    spec: ModelSpec,
+    draws: Mapping[str, FloatArray],
+    stats: Mapping[str, NDArray[Any]],
+    seed: np.random.SeedSequence,
+    *,
+    with_log_likelihood: bool,
+    redrawn: Redrawn | None = None,
 ) -> "DataTree":
     """The groups prior, posterior, posterior_predictive, sample_stats, observed_data.
 
     The prior is left out where it is improper; log_likelihood (per row, given beta, b and sigma)
     is there when it is asked for.
+
+    Parameters
+    ----------
+    draws : of each of `variables`, with the axes chain and draw first; no b where it is `redrawn`
+    stats : (chains, draws) by the sampler's name; those that have no name of ours are left out
     """
     import xarray as xr
 
     predictive_seed, prior_seed = seed.spawn(2)
-    wanted = variables(spec)
-    posterior = raw["posterior"].to_dataset()[list(wanted)]
-    posterior = posterior.transpose("chain", "draw", ...).reset_coords(drop=True)
-    stats = raw["sample_stats"].to_dataset()
-    kept = {STATISTICS[name]: stats[name] for name in stats.data_vars if name in STATISTICS}
-    groups: dict[str, Any] = {
+    count = draws["sigma"].shape[1]
+    blocks = redrawn.blocks if redrawn else _stored(spec, draws)
+    rows = {"obs": np.arange(spec.design.n)}
+    posterior = _dataset(spec, draws)
+    if redrawn:
+        source = {"entropy": redrawn.seed.entropy, "spawn_key": redrawn.seed.spawn_key}
+        posterior.attrs[EFFECTS_SEED] = json.dumps(source)
+    in_time = {name: posterior[name] for name in ("chain", "draw")}
+    kept = {STATISTICS[name]: values for name, values in stats.items() if name in STATISTICS}
+    groups = {
         "posterior": posterior,
-        "sample_stats": xr.Dataset(kept),
-        "observed_data": xr.Dataset(
-            {"y_obs": ("obs", spec.design.y)}, coords={"obs": np.arange(spec.design.n)}
+        "sample_stats": xr.Dataset(
+            {name: (("chain", "draw"), values) for name, values in kept.items()}, coords=in_time
         ),
-        "posterior_predictive": _predictive(
-            spec, posterior, np.random.default_rng(predictive_seed)
-        ),
+        "observed_data": xr.Dataset({"y_obs": ("obs", spec.design.y)}, coords=rows),
     }
+    at = _thinned(spec, *draws["sigma"].shape)
+    rng = np.random.default_rng(predictive_seed)
+    out = np.empty((len(draws["sigma"]), len(at), spec.design.n))
+    for chain, places, eta, scale in _rows(spec, draws, at, blocks):
+        out[chain, places] = spec.family.draw(rng, eta, scale)
+    groups["posterior_predictive"] = xr.Dataset(
+        {"y_obs": (("chain", "draw", "obs"), out)}, coords=in_time | {"draw": at} | rows
+    )
     if not improper(spec):
-        groups["prior"] = _prior(spec, posterior, np.random.default_rng(prior_seed))
+        groups["prior"] = _dataset(spec, _prior(spec, np.random.default_rng(prior_seed)))
     if with_log_likelihood:
-        groups["log_likelihood"] = log_likelihood(spec, posterior)
+        values = _log_likelihood(spec, draws, np.arange(count), blocks)
+        groups["log_likelihood"] = xr.Dataset(
+            {"y_obs": (("chain", "draw", "obs"), values)}, coords=in_time | rows
+        )
     return xr.DataTree.from_dict(groups)
 
 
@@ -93,57 +176,103 @@ def point_at(spec: ModelSpec, posterior: "Dataset", chain: int, draw: int) -> Po
     )
 
 
-def log_likelihood(spec: ModelSpec, posterior: "Dataset") -> "Dataset":
-    """Log p(y_i | beta, b, sigma) as y_obs (chain, draw, obs)."""
+def _dataset(spec: ModelSpec, draws: Mapping[str, FloatArray]) -> "Dataset":
+    """Variables (chain, draw, ...) with the names along their dims."""
     import xarray as xr
 
-    from hlm_models.spec import density
-
-    chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
-    out = np.empty((chains, draws, spec.design.n))
-    for chain in range(chains):
-        for draw in range(draws):
-            out[chain, draw] = density.log_likelihood(spec, point_at(spec, posterior, chain, draw))
+    dims = {name: found for name, found in variables(spec).items() if name in draws}
+    chains, count = draws["sigma"].shape
+    used = {dim for found in dims.values() for dim in found}
+    names = {dim: found for dim, found in coordinates(spec).items() if dim in used}
     return xr.Dataset(
-        {"y_obs": (("chain", "draw", "obs"), out)},
-        coords={name: posterior[name] for name in ("chain", "draw")}
-        | {"obs": np.arange(spec.design.n)},
+        {name: (("chain", "draw", *found), draws[name]) for name, found in dims.items()},
+        coords={"chain": np.arange(chains), "draw": np.arange(count)}
+        | {dim: np.array(found, dtype=object) for dim, found in names.items()},
     )
 
 
-def _predictive(spec: ModelSpec, posterior: "Dataset", rng: np.random.Generator) -> "Dataset":
-    import xarray as xr
-
-    chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
+def _thinned(spec: ModelSpec, chains: int, draws: int) -> IntArray:
+    """Draws of every chain that predictive draws are made of."""
     kept = int(np.clip(PREDICTIVE_NUMBERS // (spec.design.n * chains), 1, min(draws, 250)))
-    at = np.linspace(0, draws - 1, kept).astype(int)
-    out = np.empty((chains, kept, spec.design.n))
-    for chain in range(chains):
-        for i, draw in enumerate(at.tolist()):
-            out[chain, i] = draw_response(spec, point_at(spec, posterior, chain, draw), rng)
-    return xr.Dataset(
-        {"y_obs": (("chain", "draw", "obs"), out)},
-        coords={"chain": posterior["chain"], "draw": at, "obs": np.arange(spec.design.n)},
-    )
+    return np.linspace(0, draws - 1, kept).astype(np.int64)
 
 
-def _prior(spec: ModelSpec, posterior: "Dataset", rng: np.random.Generator) -> "Dataset":
-    import xarray as xr
+def _stored(spec: ModelSpec, draws: Mapping[str, FloatArray]) -> EffectBlocks:
+    """Effects that are among the draws."""
+    b = [draws[f"b_{block.group}"] for block in spec.blocks]
+    step = max(1, BLOCK // spec.design.n)
 
-    points = [draw_prior(spec, rng) for _ in range(PRIOR_DRAWS)]
-    values: dict[str, Any] = {"sigma": [point.sigma for point in points]}
+    def blocks(at: IntArray) -> Iterator[tuple[int, slice, tuple[FloatArray, ...]]]:
+        for chain in range(len(draws["sigma"])):
+            for lo in range(0, len(at), step):
+                here = slice(lo, lo + step)
+                yield chain, here, tuple(one[chain, at[here]] for one in b)
+
+    return blocks
+
+
+def _rows(
+    spec: ModelSpec, draws: Mapping[str, FloatArray], at: IntArray, blocks: EffectBlocks
+) -> Iterator[tuple[int, slice, FloatArray, FloatArray | float]]:
+    """Linear predictors (some, n) of some of the draws `at` of a chain, and residual scales."""
+    design = spec.design
+    for chain, places, b in blocks(at):
+        here = at[places]
+        eta = np.zeros((len(here), design.n))
+        if design.p:
+            eta += draws["beta"][chain, here] @ design.X.T
+        if design.offset is not None:
+            eta += design.offset
+        for block, effects in zip(spec.blocks, b, strict=True):
+            for column, z in zip(np.moveaxis(effects, -1, 0), block.z.T, strict=True):
+                eta += np.take(column, block.level, axis=1) * z
+        yield chain, places, eta, residual_scale(spec, draws["sigma"][chain, here, None])
+
+
+def _log_likelihood(
+    spec: ModelSpec, draws: Mapping[str, FloatArray], at: IntArray, blocks: EffectBlocks
+) -> FloatArray:
+    out = np.empty((len(draws["sigma"]), len(at), spec.design.n))
+    for chain, places, eta, scale in _rows(spec, draws, at, blocks):
+        out[chain, places] = spec.family.log_density(spec.design.y, eta, scale)
+    return out
+
+
+def _prior(spec: ModelSpec, rng: np.random.Generator) -> dict[str, FloatArray]:
+    """Draws of all unknowns but b, as one chain."""
+    values = {"sigma": spec.priors.sigma.draw(rng, PRIOR_DRAWS, place="scale")}
     if spec.design.p:
-        values["beta"] = [point.beta for point in points]
-    for i, block in enumerate(spec.blocks):
-        values[f"sd_{block.group}"] = [point.sd[i] for point in points]
-        values[f"corr_{block.group}"] = [point.corr[i] for point in points]
-    dims = variables(spec)
-    used = {dim for name in values for dim in dims[name]}
-    return xr.Dataset(
-        {
-            name: (("chain", "draw", *dims[name]), np.asarray(value)[None])
-            for name, value in values.items()
-        },
-        coords={"chain": [0], "draw": np.arange(PRIOR_DRAWS)}
-        | {dim: posterior[dim] for dim in sorted(used)},
-    )
+        values["beta"] = np.column_stack(
+            [prior.draw(rng, PRIOR_DRAWS, place="location") for prior in spec.priors.beta]
+        )
+    for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
+        sd, corr = np.empty((PRIOR_DRAWS, block.q)), np.zeros((PRIOR_DRAWS, block.q, block.q))
+        for term, covariance in zip(block.terms, prior.terms, strict=True):
+            here = term.columns
+            sd[:, here], corr[:, here, here] = _covariances(covariance, term.q, rng)
+        values |= {f"sd_{block.group}": sd, f"corr_{block.group}": corr}
+    return {name: value[None] for name, value in values.items()}
+
+
+def _covariances(
+    covariance: Covariance, q: int, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Prior draws of one term: sd (draws, q), or (draws, 1) for all alike, and corr (draws, q, q).
+
+    From the partial correlations all at once, as each draw of the covariance is by itself.
+    """
+    shapes = covariance.partial_shapes()
+    if shapes is None:
+        drawn = [covariance.draw(rng) for _ in range(PRIOR_DRAWS)]
+        return np.array([sd for sd, _ in drawn]), np.array([corr for _, corr in drawn])
+    sd = [prior.draw(rng, PRIOR_DRAWS, place="scale") for prior in covariance.sd_priors()]
+    partial = 2 * rng.beta(shapes, shapes, (PRIOR_DRAWS, len(shapes))) - 1
+    factor = np.tile(np.eye(q), (PRIOR_DRAWS, 1, 1))
+    rows, columns = np.tril_indices(q if len(shapes) else 1, -1)
+    for z, row, column in zip(partial.T, rows, columns, strict=True):
+        # The diagonal holds what the columns before have left of the row's length.
+        factor[:, row, column] = z * factor[:, row, row]
+        factor[:, row, row] *= np.sqrt(1 - z**2)
+    corr = factor @ np.swapaxes(factor, 1, 2)
+    corr[:, np.arange(q), np.arange(q)] = 1.0
+    return np.column_stack(sd), corr

@@ -68,8 +68,11 @@ def linear_predictor(spec: ModelSpec, point: Point) -> FloatArray:
     return eta
 
 
-def residual_scale(spec: ModelSpec, sigma: float) -> FloatArray | float:
-    """Residual standard deviation of the rows: one number, or sigma / sqrt(w_i) of each (n,)."""
+def residual_scale(spec: ModelSpec, sigma: FloatArray | float) -> FloatArray | float:
+    """Residual standard deviation of the rows: one number, or sigma / sqrt(w_i) of each (n,).
+
+    For many sigma (draws, 1) it is (draws, 1) or (draws, n).
+    """
     scale: FloatArray | float = spec.residual.scale(sigma)
     roots = spec.design.root_weights
     return scale if roots is None else scale / roots

@@ -6,6 +6,7 @@ right. It is free of sign. phi = (theta, log sigma).
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -137,6 +138,14 @@ class Marginal:
             return self.kept[1]
         [first, *others] = self.design.blocks
         return self.design.coupled() if others else self.design.gram(first)
+
+    def one_thread(self) -> AbstractContextManager[object]:
+        """One BLAS thread where there are dense factors: several would wait for each other."""
+        if len(self.design.blocks) == 1:
+            return nullcontext()
+        from hlm_models.algebra.schur import one_thread
+
+        return one_thread()
 
     @property
     def sample(self) -> Self | None:

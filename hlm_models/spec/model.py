@@ -32,7 +32,7 @@ __all__ = [
     "resolve_priors",
 ]
 
-Parameterization = Literal["centered", "noncentered"]
+Parameterization = Literal["centered", "noncentered", "marginal"]
 RESERVED = (
     *("X", "beta", "chain", "coef", "draw", "obs", "offset", "sigma", "weights", "y", "y_obs"),
 )

@@ -1,73 +1,58 @@
 """beta and b given the variance parameters: exact draws, and the same draws once more.
 
 With gamma, P, h, Q, T and m of docs/marginal.md, gamma | y ~ N(P^-1 h, P^-1) and beta_I = T^-1
-(gamma + Q' m). Given beta, v = (fit - R_x beta, 1) are the weights of W = [X_s, y_s], and with raw =
-diag(sd) L_corr / sigma, Lambda = R_z raw, the effects of a level of the only factor are, in raw
-columns,
+(gamma + Q' m). Given beta, v = (fit - R_x beta, 1) are the weights of W = [X_s, y_s]. With
+raw = diag(sd) L_corr / sigma and Lambda = R_z raw, the effects of a level of one factor alone are,
+in raw columns,
 
     b_j | beta, y ~ N(raw A_j^-1 Lambda' H_j v, sigma^2 raw A_j^-1 raw')
 
 so that b_j = raw L_j^-T (L_j^-1 Lambda' H_j v + sigma e) for standard normals e, A_j = L_j L_j'.
 
-Source: Lindley and Smith (1972), doi:10.1111/j.2517-6161.1972.tb00885.x, in the notation of Bates et
-al. (2015), doi:10.18637/jss.v067.i01.
+Source: Lindley and Smith (1972), doi:10.1111/j.2517-6161.1972.tb00885.x, in the notation of Bates
+et al. (2015), doi:10.18637/jss.v067.i01.
 """
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
 
 from hlm_models.algebra.gram import Gram
 from hlm_models.algebra.kernel import LANES, add_levels, work_size
-from hlm_models.errors import FitError
+from hlm_models.errors import FitError, InputErrors
+from hlm_models.results.fits import PosteriorFit
+from hlm_models.results.posterior import (
+    EFFECTS_SEED,
+    EffectBlocks,
+    Redrawn,
+    coordinates,
+    stores_effects,
+    variables,
+)
 from hlm_models.spec.integration import integration
 from hlm_models.spec.model import ModelSpec
-from hlm_models.types import FloatArray
+from hlm_models.target.draws import VarianceDraws
+from hlm_models.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from xarray import DataArray, Dataset
 
 __all__ = [
-    "VarianceDraws",
     "coefficients_at",
     "draw_coefficients",
     "draw_effects",
+    "draw_posterior",
+    "effects",
     "effects_at",
+    "effects_of",
 ]
 
 BLOCK = 100_000
 """About so many normals at a time: they are still in cache when they become effects."""
-
-
-@dataclass(frozen=True, slots=True)
-class VarianceDraws:
-    """Draws of what is sampled; one entry a draw, chains kept apart.
-
-    sigma (chains, draws), beta_free (chains, draws, p - d), and for every block sd (chains, draws,
-    q), corr (chains, draws, q, q) and its Cholesky factor.
-    """
-
-    sigma: FloatArray
-    sd: tuple[FloatArray, ...]
-    corr: tuple[FloatArray, ...]
-    factor: tuple[FloatArray, ...]
-    beta_free: FloatArray
-
-    def at(self, chain: int, draws: slice = slice(None)) -> "VarianceDraws":
-        """Some draws of one chain: the same arrays without the axis of chains."""
-        return VarianceDraws(
-            self.sigma[chain, draws],
-            tuple(one[chain, draws] for one in self.sd),
-            tuple(one[chain, draws] for one in self.corr),
-            tuple(one[chain, draws] for one in self.factor),
-            self.beta_free[chain, draws],
-        )
-
-    @property
-    def raw(self) -> tuple[FloatArray, ...]:
-        """Relative factors diag(sd) L_corr / sigma (..., q, q) of the raw columns."""
-        scale = self.sigma[..., None, None]
-        return tuple(
-            sd[..., None] * factor / scale for sd, factor in zip(self.sd, self.factor, strict=True)
-        )
 
 
 def draw_coefficients(
@@ -101,20 +86,353 @@ def draw_effects(
     FitError
         the effects are not finite at some draw.
     """
-    chains, count = draws.sigma.shape
-    b = tuple(np.empty((chains, count, block.J, block.q)) for block in spec.blocks)
-    step = max(1, BLOCK // sum(block.J * block.q for block in spec.blocks))
-    for chain in range(chains):
+    b = tuple(np.empty((*draws.sigma.shape, block.J, block.q)) for block in spec.blocks)
+    for chain in range(len(beta)):
         rng = _generator(seed, 1, chain)
-        for lo in range(0, count, step):
-            here = slice(lo, lo + step)
+        for here in _steps(spec, beta.shape[1]):
             out = tuple(one[chain, here] for one in b)
             _fill(rng, out)
             effects_at(spec, draws.at(chain, here), beta[chain, here], out)
     return b
 
 
+def draw_posterior(
+    spec: ModelSpec, draws: VarianceDraws, seed: np.random.SeedSequence
+) -> tuple[dict[str, FloatArray], Redrawn | None]:
+    """All variables of the posterior, for `posterior_tree`.
+
+    Where b has too many numbers to be stored it is not among them, but to be drawn again.
+
+    Raises
+    ------
+    FitError
+        as `draw_coefficients` and `draw_effects`.
+    """
+    found = {"sigma": draws.sigma}
+    if spec.design.p:
+        found["beta"] = draw_coefficients(spec, draws, seed)
+    for block, sd, corr in zip(spec.blocks, draws.sd, draws.corr, strict=True):
+        found |= {f"sd_{block.group}": sd, f"corr_{block.group}": corr}
+    if not stores_effects(spec, draws.sigma.size):
+        return found, Redrawn(seed, _blocks_again(spec, found, seed))
+    beta = found.get("beta", np.zeros((*draws.sigma.shape, 0)))
+    b = draw_effects(spec, draws, beta, seed)
+    return found | {
+        f"b_{block.group}": one for block, one in zip(spec.blocks, b, strict=True)
+    }, None
+
+
+def effects(fit: PosteriorFit, *, at: IntArray | None = None) -> dict[str, "DataArray"]:
+    """As `effects_of`, of a fit."""
+    return effects_of(fit.spec, fit.data["posterior"].to_dataset(), at=at)
+
+
+def effects_of(
+    spec: ModelSpec, posterior: "Dataset", *, at: IntArray | None = None
+) -> dict[str, "DataArray"]:
+    """The b of every group by the name b_g (chain, draw, g, effect_g), stored or drawn again.
+
+    Parameters
+    ----------
+    at : places along `draw`, ascending; all of them where it is left out
+
+    Raises
+    ------
+    InputErrors
+        the posterior has neither b nor the seed that it is drawn from.
+    """
+    from xarray import DataArray
+
+    at = np.arange(posterior.sizes["draw"]) if at is None else at
+    wanted = [f"b_{block.group}" for block in spec.blocks]
+    if all(name in posterior for name in wanted):
+        return {
+            name: posterior[name].isel(draw=at).transpose("chain", "draw", *variables(spec)[name])
+            for name in wanted
+        }
+    if EFFECTS_SEED not in posterior.attrs:
+        raise InputErrors.one(
+            "the posterior has neither the effects b nor the seed that they are drawn from; fit "
+            "again",
+            key=wanted[0],
+        )
+    known = {str(name): one.values for name, one in posterior.data_vars.items()}
+    source = json.loads(posterior.attrs[EFFECTS_SEED])
+    seed = np.random.SeedSequence(source["entropy"], spawn_key=tuple(source["spawn_key"]))
+    chains = posterior.sizes["chain"]
+    b = tuple(np.empty((chains, len(at), block.J, block.q)) for block in spec.blocks)
+    for chain, places, drawn in _blocks_again(spec, known, seed)(at):
+        for out, one in zip(b, drawn, strict=True):
+            out[chain, places] = one
+    dims, names = variables(spec), coordinates(spec)
+    in_time = {"chain": posterior["chain"], "draw": posterior["draw"].isel(draw=at)}
+    return {
+        name: DataArray(
+            one,
+            dims=("chain", "draw", *dims[name]),
+            coords=in_time | {dim: np.array(names[dim], dtype=object) for dim in dims[name]},
+            name=name,
+        )
+        for name, one in zip(wanted, b, strict=True)
+    }
+
+
+def _blocks_again(
+    spec: ModelSpec, known: Mapping[str, FloatArray], seed: np.random.SeedSequence
+) -> EffectBlocks:
+    """The effects of `draw_effects` from what a posterior without them stores."""
+    groups = [block.group for block in spec.blocks]
+    corr = tuple(known[f"corr_{g}"] for g in groups)
+    beta = known.get("beta", np.zeros((*known["sigma"].shape, 0)))
+    with _drawable("effects"):
+        factor = tuple(np.linalg.cholesky(one) for one in corr)
+    draws = VarianceDraws(
+        sigma=known["sigma"],
+        sd=tuple(known[f"sd_{g}"] for g in groups),
+        corr=corr,
+        factor=factor,
+        beta_free=beta[..., integration(spec).free],
+    )
+
+    def blocks(at: IntArray) -> Iterator[tuple[int, slice, tuple[FloatArray, ...]]]:
+        steps = _steps(spec, beta.shape[1])
+        room = [np.empty((steps[0].stop, block.J, block.q)) for block in spec.blocks]
+        for chain in range(len(beta)):
+            rng = _generator(seed, 1, chain)
+            for here in steps:
+                if not np.any(at >= here.start):
+                    break
+                out = tuple(one[: here.stop - here.start] for one in room)
+                # Draws that nobody asks for take their normals all the same.
+                _fill(rng, out)
+                places = slice(*np.searchsorted(at, [here.start, here.stop]).tolist())
+                if places.start < places.stop:
+                    effects_at(spec, draws.at(chain, here), beta[chain, here], out)
+                    yield chain, places, tuple(one[at[places] - here.start] for one in out)
+
+    return blocks
+
+
+@contextmanager
+def _drawable(what: str) -> Iterator[None]:
+    try:
+        yield
+    except np.linalg.LinAlgError as error:
+        raise FitError(
+            f"the {what} cannot be drawn: at some draw a matrix is not positive definite"
+        ) from error
+
+
+def _steps(spec: ModelSpec, draws: int) -> list[slice]:
+    """Draws that are worked on together."""
+    step = max(1, BLOCK // sum(block.J * block.q for block in spec.blocks))
+    return [slice(lo, min(lo + step, draws)) for lo in range(0, draws, step)]
+
+
 def _generator(seed: np.random.SeedSequence, purpose: int, chain: int) -> np.random.Generator:
     """That of one chain; `spawn` would give another one every time it is called."""
     child = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, purpose, chain))
     return np.random.default_rng(child)
+
+
+def _fill(rng: np.random.Generator, out: tuple[FloatArray, ...]) -> None:
+    """Standard normals: NumPy's own bits, in compiled code some three times as fast."""
+    for one in out:
+        _standard_normals(rng, one.reshape(-1))
+
+
+def coefficients_at(spec: ModelSpec, draws: VarianceDraws, normals: FloatArray) -> FloatArray:
+    """Coefficients (draws, p) of the draws of one chain from standard normals (draws, d)."""
+    split, p = integration(spec), spec.design.p
+    beta = np.empty((len(normals), p))
+    beta[:, split.free] = draws.beta_free
+    Q, T = split.Q, split.T
+    with _drawable("coefficients"):
+        S = _cross_products(spec, draws)
+    m = split.fit - draws.beta_free @ split.turn.T
+    along = m @ Q
+    u = m - along @ Q.T
+    precision = draws.sigma[:, None, None] ** -2.0
+    P = Q.T @ S[:, :p, :p] @ Q * precision + split.precision
+    right = S[:, :p, p] + np.einsum("nij,nj->ni", S[:, :p, :p], u)
+    h = right @ Q * precision[:, 0] + (split.loc - along) @ split.precision
+    with _drawable("coefficients"):
+        L = np.linalg.cholesky(P)
+    half = np.linalg.solve(L, h[..., None]) + normals[..., None]
+    gamma = np.linalg.solve(np.swapaxes(L, 1, 2), half)[..., 0]
+    beta[:, split.integrated] = np.linalg.solve(T, (gamma + along).T).T
+    if not np.isfinite(beta).all():
+        raise FitError("the coefficients cannot be drawn: they are not finite at some draw")
+    return beta
+
+
+def _cross_products(spec: ModelSpec, draws: VarianceDraws) -> FloatArray:
+    """S (draws, k, k) of the draws of one chain."""
+    products, k = spec.marginal.products, spec.design.p + 1
+    Lambda = _scaled(spec, draws)
+    S = np.zeros((len(draws.sigma), k, k))
+    if isinstance(products, Gram):
+        _add_passes(Lambda[0], products.G, products.H, products.T, S)
+        return S
+    from hlm_models.algebra.crossed import reduced
+    from hlm_models.algebra.schur import one_thread
+
+    with one_thread():
+        for i, out in enumerate(S):
+            left = reduced(tuple(one[i] for one in Lambda), products)
+            out[:] = left.S - left.q.T @ products.complement.factor(left.C).solve(left.q)
+    return S
+
+
+def _scaled(spec: ModelSpec, draws: VarianceDraws) -> tuple[FloatArray, ...]:
+    """Relative factors Lambda (draws, q, q) of the scaled columns."""
+    return tuple(
+        np.ascontiguousarray(scale.R @ raw)
+        for scale, raw in zip(spec.marginal.scales, draws.raw, strict=True)
+    )
+
+
+def effects_at(
+    spec: ModelSpec, draws: VarianceDraws, beta: FloatArray, b: tuple[FloatArray, ...]
+) -> None:
+    """Turn standard normals b (draws, J, q) of every block into effects, in place.
+
+    The draws are of one chain; beta (draws, p), everything in raw columns.
+    """
+    design, products = spec.design, spec.marginal.products
+    v = np.ones((len(beta), design.p + 1))
+    v[:, :-1] = design.y_fit - beta @ design.x_scaling.R.T
+    Lambda = _scaled(spec, draws)
+    if isinstance(products, Gram):
+        [raw], [out] = draws.raw, b
+        work = np.empty(_effects_work(out.shape[2]))
+        # One layout and one writeability of every argument: each other one would be compiled anew.
+        _turn_effects(
+            Lambda[0], np.array(raw, order="C"), v, np.array(draws.sigma), products.G, products.H,
+            out, work,
+        )  # fmt: skip
+    else:
+        from hlm_models.algebra import crossed_draw
+        from hlm_models.algebra.schur import one_thread
+
+        back = [np.linalg.inv(scale.R).T for scale in spec.marginal.scales]
+        with one_thread(), _drawable("effects"):
+            for i in range(len(beta)):
+                drawn = crossed_draw.draw_effects(
+                    tuple(one[i] for one in Lambda),
+                    products,
+                    v[i],
+                    float(draws.sigma[i]),
+                    tuple(one[i] for one in b),
+                )
+                for out, one, R in zip(b, drawn, back, strict=True):
+                    out[i] = one @ R
+    if not all(np.isfinite(one).all() for one in b):
+        raise FitError("the effects cannot be drawn: they are not finite at some draw")
+
+
+@njit(cache=True, nogil=True)
+def _standard_normals(rng, out):  # type: ignore[no-untyped-def]
+    for i in range(len(out)):
+        out[i] = rng.standard_normal()
+
+
+@njit(cache=True, nogil=True)
+def _add_passes(Lambda, G, H, T, S):  # type: ignore[no-untyped-def]
+    """S (draws, k, k), zeros at first, of one factor."""
+    q, k, _ = H.shape
+    N, D = np.empty((0, 0)), np.empty((0, 0))
+    work = np.empty(work_size(q, k))
+    for i in range(len(S)):
+        add_levels(Lambda[i], G, H, S[i], N, D, False, work)
+        for c in range(k):
+            for e in range(c + 1):
+                S[i, c, e] = S[i, e, c] = T[c, e] - S[i, c, e]
+
+
+@njit(cache=True, nogil=True)
+def _effects_work(q):  # type: ignore[no-untyped-def]
+    return LANES * (2 * q * q + 3 * q)
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
+def _turn_effects(Lambda, raw, v, sigma, G, H, b, work):  # type: ignore[no-untyped-def] # noqa: PLR0912
+    """Standard normals b (draws, J, q) become effects."""
+    q, k, J = H.shape
+    square = q * q * LANES
+    GL = work[:square].reshape((q, q, LANES))
+    L = work[square : 2 * square].reshape((q, q, LANES))
+    rest = work[2 * square :]
+    inv = rest[: q * LANES].reshape((q, LANES))
+    right = rest[q * LANES : 2 * q * LANES].reshape((q, LANES))
+    x = rest[2 * q * LANES : 3 * q * LANES].reshape((q, LANES))
+    for i in range(len(b)):
+        for lo in range(0, J, LANES):
+            m = min(LANES, J - lo)
+            for a in range(q):
+                for j in range(m):
+                    right[a, j] = 0.0
+                for c in range(k):
+                    w = v[i, c]
+                    for j in range(m):
+                        right[a, j] += w * H[a, c, lo + j]
+                for c in range(q):
+                    for j in range(m):
+                        GL[a, c, j] = 0.0
+                    for t in range(q):
+                        w = Lambda[i, t, c]
+                        if w != 0.0:
+                            for j in range(m):
+                                GL[a, c, j] += G[a, t, lo + j] * w
+            for a in range(q):
+                for c in range(a + 1):
+                    one = 1.0 if a == c else 0.0
+                    for j in range(m):
+                        L[a, c, j] = one
+                    for t in range(q):
+                        w = Lambda[i, t, a]
+                        if w != 0.0:
+                            for j in range(m):
+                                L[a, c, j] += w * GL[t, c, j]
+            # Forwards, x = L^-1 Lambda' H v + sigma e, while the factor is made.
+            for c in range(q):
+                for a in range(c, q):
+                    for t in range(c):
+                        for j in range(m):
+                            L[a, c, j] -= L[a, t, j] * L[c, t, j]
+                for j in range(m):
+                    L[c, c, j] = np.sqrt(L[c, c, j])
+                    inv[c, j] = 1.0 / L[c, c, j]
+                    x[c, j] = 0.0
+                for a in range(c + 1, q):
+                    for j in range(m):
+                        L[a, c, j] *= inv[c, j]
+                for t in range(q):
+                    w = Lambda[i, t, c]
+                    if w != 0.0:
+                        for j in range(m):
+                            x[c, j] += w * right[t, j]
+                for t in range(c):
+                    for j in range(m):
+                        x[c, j] -= L[c, t, j] * x[t, j]
+                for j in range(m):
+                    x[c, j] *= inv[c, j]
+            for c in range(q):
+                for j in range(m):
+                    x[c, j] += sigma[i] * b[i, lo + j, c]
+            for c in range(q - 1, -1, -1):
+                for t in range(c + 1, q):
+                    for j in range(m):
+                        x[c, j] -= L[t, c, j] * x[t, j]
+                for j in range(m):
+                    x[c, j] *= inv[c, j]
+            for a in range(q):
+                for j in range(m):
+                    right[a, j] = 0.0
+                for c in range(q):
+                    w = raw[i, a, c]
+                    if w != 0.0:
+                        for j in range(m):
+                            right[a, j] += w * x[c, j]
+                for j in range(m):
+                    b[i, lo + j, a] = right[a, j]

@@ -13,30 +13,10 @@ import numpy as np
 
 from hlm_models.spec.integration import Integration, integration
 from hlm_models.spec.model import ModelSpec
+from hlm_models.target.draws import VarianceDraws
 from hlm_models.types import FloatArray, IntArray, frozen
 
-__all__ = ["Coordinates", "Values", "coordinates"]
-
-
-@dataclass(frozen=True, slots=True)
-class Values:
-    """Parameters at many points (...,): sd (..., q), factor of corr (..., q, q) of each block."""
-
-    sd: tuple[FloatArray, ...]
-    factor: tuple[FloatArray, ...]
-    beta_free: FloatArray
-    sigma: FloatArray
-
-    @property
-    def corr(self) -> tuple[FloatArray, ...]:
-        """Correlations (..., q, q) of each block, with a diagonal of exactly one."""
-        found = []
-        for factor in self.factor:
-            corr = factor @ np.swapaxes(factor, -1, -2)
-            at = np.arange(corr.shape[-1])
-            corr[..., at, at] = 1.0
-            found.append(corr)
-        return tuple(found)
+__all__ = ["Coordinates", "coordinates"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +52,7 @@ class Coordinates:
         ends = np.cumsum(self.q).tolist()
         return tuple(slice(end - q, end) for end, q in zip(ends, self.q.tolist(), strict=True))
 
-    def values(self, x: FloatArray) -> Values:
+    def values(self, x: FloatArray) -> VarianceDraws:
         """Parameters at points x (..., d)."""
         m = len(self.scalars)
         natural = np.empty((*x.shape[:-1], m))
@@ -94,7 +74,13 @@ class Coordinates:
                 factor[..., a, a] = np.sqrt(left)
             factors.append(factor)
         free = natural[..., m - 1 - len(self.integration.free) : m - 1]
-        return Values(tuple(sd), tuple(factors), free, natural[..., m - 1])
+        return VarianceDraws(
+            natural[..., m - 1],
+            tuple(sd),
+            tuple(_corr(one) for one in factors),
+            tuple(factors),
+            free,
+        )
 
     def point(
         self,
@@ -128,6 +114,14 @@ class Coordinates:
         return x
 
 
+def _corr(factor: FloatArray) -> FloatArray:
+    """Correlations (..., q, q) with a diagonal of exactly one."""
+    corr = factor @ np.swapaxes(factor, -1, -2)
+    at = np.arange(corr.shape[-1])
+    corr[..., at, at] = 1.0
+    return corr
+
+
 def _to_natural(x: FloatArray, lower: float, upper: float) -> FloatArray:
     if np.isinf(lower):
         return x
@@ -152,7 +146,8 @@ def coordinates(spec: ModelSpec) -> Coordinates | None:
     split = integration(spec)
     names: list[str] = []
     scalars: list[FloatArray] = []
-    row_sd, row_first, shapes, partial_names, row_partial = [], [], [], [], []
+    shapes: list[float] = []
+    row_sd, row_first, row_partial, partial_names = [], [], [], []
     for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
         for term, covariance in zip(block.terms, prior.terms, strict=True):
             a = covariance.partial_shapes()

@@ -1,36 +1,39 @@
-"""The log posterior of the variance parameters and free coefficients as a plain function.
+"""The log posterior of one model as a function of a vector: what samplers and searches take."""
 
-b and the other coefficients are integrated out. Compiled code without Python objects: a sampler may
-call it from any thread. The PyMC model of `hlm_models.graph.marginal` is the definition; tests hold
-this function to its density and gradient.
-"""
-
+import ctypes
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-from numba import njit
 
 from hlm_models.algebra.gram import Gram
-from hlm_models.algebra.integrated import one_factor_density, one_factor_work
+from hlm_models.algebra.integrated import one_factor_work
 from hlm_models.spec.model import ModelSpec
+from hlm_models.target.arrays import table
 from hlm_models.target.coordinates import Coordinates, coordinates
+from hlm_models.target.log_posterior import prior_work
 from hlm_models.types import FloatArray, IntArray, frozen
 
-__all__ = ["Target", "log_posterior_one", "target"]
+__all__ = ["Target", "target"]
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """The log posterior of one model at z, where x = centre + whiten @ z is unconstrained.
+    """The log posterior of one model at z, by which a sampler sees it.
 
-    `whiten` (d, d) makes the directions of z alike; with centre 0 and whiten I, z is x itself.
+    u = centre + whiten @ z; x, the unconstrained coordinates, is u itself but for standard
+    deviations with fold > 0: there sd = fold |sinh u|. Near zero u is a signed sd, far from it a
+    logarithm: where the data cannot tell a sd from zero, its logarithm would have a long tail. The
+    two signs are one model, correlations with the effect changing theirs, and each has half of
+    the posterior.
     """
 
     spec: ModelSpec
     coordinates: Coordinates
     centre: FloatArray
     whiten: FloatArray
+    fold: FloatArray
 
     @property
     def size(self) -> int:
@@ -49,6 +52,7 @@ class Target:
             split.fit,
             self.centre,
             self.whiten,
+            self.fold,
         )
 
     @cached_property
@@ -79,23 +83,57 @@ class Target:
 
         return int(own + several_work(self.blocks, d))
 
-    def __call__(self, z: FloatArray) -> tuple[float, FloatArray]:
-        """Value and gradient (d,) at z (d,)."""
-        gradient, work = np.empty(self.size), np.empty(self.work_size)
-        arguments = (
-            np.ascontiguousarray(z, dtype=np.float64),
-            self.floats,
-            self.places,
-            self.blocks,
-            self.coordinates.integration.gaussian,
-            gradient,
-            work,
-        )
-        if len(self.spec.blocks) == 1:
-            return float(log_posterior_one(*arguments)), gradient
-        from hlm_models.target.density_several import log_posterior_several
+    @cached_property
+    def arrays(self) -> tuple[FloatArray | IntArray, ...]:
+        """All that the compiled functions read; `table` has the addresses of these very arrays."""
+        return (*self.floats, *self.places, *self.coordinates.integration.gaussian, *self.blocks)
 
-        return float(log_posterior_several(*arguments)), gradient
+    @cached_property
+    def table(self) -> IntArray:
+        """Addresses and shapes of `arrays`."""
+        return table(self.arrays, self.work_size)
+
+    @property
+    def function(self) -> Any:
+        """The compiled function (numba's CFunc): loaded, or compiled where no cache of it is."""
+        if len(self.spec.blocks) == 1:
+            from hlm_models.target.one_factor import one_factor
+
+            return one_factor
+        from hlm_models.target.several_factors import several_factors
+
+        return several_factors
+
+    def points(self, z: FloatArray) -> FloatArray:
+        """The x (..., d) of points z (..., d)."""
+        u = self.centre + z @ self.whiten.T
+        x = u.copy()
+        at = self.coordinates
+        folded = self.fold > 0
+        with np.errstate(divide="ignore"):
+            x[..., folded] = np.log(self.fold[folded] * np.abs(np.sinh(u[..., folded])))
+        sign = np.where(folded, np.where(u < 0, -1.0, 1.0), 1.0)
+        for rows in at.blocks:
+            for a in range(rows.stop - rows.start):
+                for c in range(int(at.row_first[rows][a]), a):
+                    k = at.row_partial[rows][a] + c - at.row_first[rows][a]
+                    pair = sign[..., at.row_sd[rows][a]] * sign[..., at.row_sd[rows][c]]
+                    x[..., k] *= pair
+        return x
+
+    def __call__(self, z: FloatArray) -> tuple[float, FloatArray]:
+        """Value and gradient (d,) at z (d,); -inf where a factorisation fails."""
+        z = np.ascontiguousarray(z, dtype=np.float64)
+        gradient, value = np.empty(self.size), np.empty(1)
+        pointer = ctypes.POINTER(ctypes.c_double)
+        self.function.ctypes(
+            self.size,
+            z.ctypes.data_as(pointer),
+            gradient.ctypes.data_as(pointer),
+            value.ctypes.data_as(pointer),
+            self.table.ctypes.data,
+        )
+        return float(value[0]), gradient
 
 
 def target(spec: ModelSpec) -> Target | None:
@@ -103,175 +141,5 @@ def target(spec: ModelSpec) -> Target | None:
     found = coordinates(spec)
     if found is None:
         return None
-    return Target(spec, found, frozen(np.zeros(found.size)), frozen(np.eye(found.size)))
-
-
-@njit(cache=True, nogil=True)
-def prior_work(d, squares, rows, p):  # type: ignore[no-untyped-def]
-    """Length of the scratch array of `start` and `finish`."""
-    return 4 * d + 2 * squares + 1 + p + squares + rows + p
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def start(z, floats, places, lam, m, factor, own):  # type: ignore[no-untyped-def] # noqa: PLR0912, PLR0915
-    """Log prior with Jacobian at z; fills Lambda, m and factor, and `own` (4, d).
-
-    `own` holds x, the natural values, their derivatives by x, and the gradient of the log prior.
-    """
-    scalars, shapes, R, turn, fit, centre, whiten = floats
-    q, row_sd, row_first, row_partial = places
-    d, count = len(z), len(scalars)
-    total = 0.0
-    for i in range(d):
-        value = centre[i]
-        for j in range(d):
-            value += whiten[i, j] * z[j]
-        own[0, i] = value
-    for i in range(count):
-        x = own[0, i]
-        lower, upper = scalars[i, 1], scalars[i, 2]
-        if lower == -np.inf:
-            value, slope, jacobian, jacobian_slope = x, 1.0, 0.0, 0.0
-        elif upper == np.inf:
-            slope = np.exp(x)
-            value, jacobian, jacobian_slope = lower + slope, x, 1.0
-        else:
-            e = np.exp(-abs(x))
-            share = (1.0 if x >= 0 else e) / (1.0 + e)
-            slope = (upper - lower) * e / (1.0 + e) ** 2
-            value = lower + (upper - lower) * share
-            jacobian = np.log(upper - lower) - abs(x) - 2.0 * np.log1p(e)
-            jacobian_slope = 1.0 - 2.0 * share
-        gap = value - scalars[i, 3]
-        density = scalars[i, 0] + scalars[i, 4] * value - scalars[i, 5] * gap * gap
-        density_slope = scalars[i, 4] - 2.0 * scalars[i, 5] * gap
-        if scalars[i, 6] != 0.0:
-            density -= scalars[i, 6] * np.log1p(gap * gap / scalars[i, 7])
-            density_slope -= 2.0 * scalars[i, 6] * gap / (scalars[i, 7] + gap * gap)
-        if scalars[i, 8] != 0.0:
-            density += scalars[i, 8] * np.log(value)
-            density_slope += scalars[i, 8] / value
-        if scalars[i, 9] != 0.0:
-            density -= scalars[i, 9] / (value * value)
-            density_slope += 2.0 * scalars[i, 9] / (value * value * value)
-        own[1, i], own[2, i] = value, slope
-        own[3, i] = density_slope * slope + jacobian_slope
-        total += density + jacobian
-    for i in range(count, d):
-        x = own[0, i]
-        e = np.exp(-abs(x))
-        partial = (1.0 - e) / (1.0 + e)
-        if x < 0:
-            partial = -partial
-        a = shapes[i - count, 0]
-        own[1, i], own[2, i] = partial, 4.0 * e / (1.0 + e) ** 2
-        own[3, i] = -a * partial
-        total += a * (-abs(x) - 2.0 * np.log1p(e)) - shapes[i - count, 1]
-    sigma = own[1, count - 1]
-    row, square = 0, 0
-    for f in range(len(q)):
-        for a in range(q[f]):
-            left = 1.0
-            for c in range(q[f]):
-                factor[square + a * q[f] + c] = 0.0
-            for c in range(row_first[row + a], a):
-                at = row_partial[row + a] + c - row_first[row + a]
-                factor[square + a * q[f] + c] = own[1, at] * np.sqrt(left)
-                left *= own[2, at]
-            factor[square + a * q[f] + a] = np.sqrt(left)
-        for a in range(q[f]):
-            for c in range(q[f]):
-                value = 0.0
-                for b in range(max(a, c), q[f]):
-                    value += (
-                        R[square + a * q[f] + b]
-                        * own[1, row_sd[row + b]]
-                        * factor[square + b * q[f] + c]
-                    )
-                lam[square + a * q[f] + c] = value / sigma
-        row += q[f]
-        square += q[f] * q[f]
-    free = turn.shape[1]
-    for i in range(len(m)):
-        m[i] = fit[i]
-        for j in range(free):
-            m[i] -= turn[i, j] * own[1, count - 1 - free + j]
-    return total
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def finish(floats, places, lam, factor, own, slopes, gradient, back):  # type: ignore[no-untyped-def]
-    """Add to the gradient of the prior the one of the likelihood; fills `gradient` by z."""
-    scalars, _, R, turn, _, _, whiten = floats
-    q, row_sd, row_first, row_partial = places
-    d, count, squares = len(gradient), len(scalars), len(lam)
-    sigma = own[1, count - 1]
-    by_sigma = slopes[squares]
-    row, square = 0, 0
-    for f in range(len(q)):
-        for b in range(q[f]):
-            # back = R' dLambda / sigma, by the elements of diag(sd) factor.
-            sd = own[1, row_sd[row + b]]
-            by_sd = 0.0
-            for c in range(b + 1):
-                value = 0.0
-                for a in range(b + 1):
-                    value += R[square + a * q[f] + b] * slopes[square + a * q[f] + c]
-                back[c] = value / sigma
-                by_sd += back[c] * factor[square + b * q[f] + c]
-            at = row_sd[row + b]
-            own[3, at] += by_sd * own[2, at]
-            by_sigma -= by_sd * sd
-            first = row_first[row + b]
-            left = back[b] * factor[square + b * q[f] + b]
-            product = 1.0
-            for c in range(first, b):
-                product *= own[2, row_partial[row + b] + c - first]
-            for c in range(b - 1, first - 1, -1):
-                at = row_partial[row + b] + c - first
-                product /= own[2, at]
-                here = own[2, at] * back[c] * np.sqrt(product) - own[1, at] * left
-                own[3, at] += 0.5 * sd * here
-                left += back[c] * factor[square + b * q[f] + c]
-        row += q[f]
-        square += q[f] * q[f]
-    own[3, count - 1] += by_sigma / sigma * own[2, count - 1]
-    free = turn.shape[1]
-    for j in range(free):
-        value = 0.0
-        for i in range(turn.shape[0]):
-            value -= turn[i, j] * slopes[squares + 1 + i]
-        at = count - 1 - free + j
-        own[3, at] += value * own[2, at]
-    for j in range(d):
-        value = 0.0
-        for i in range(d):
-            value += whiten[i, j] * own[3, i]
-        gradient[j] = value
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def log_posterior_one(z, floats, places, blocks, gaussian, gradient, work):  # type: ignore[no-untyped-def]
-    """The log posterior at z (d,) for one factor; fills `gradient` (d,); -inf where it fails."""
-    d, p, q = len(z), len(floats[4]), places[0][0]
-    squares = q * q
-    own = work[: 4 * d].reshape((4, d))
-    at = 4 * d
-    lam = work[at : at + squares]
-    at += squares
-    factor = work[at : at + squares]
-    at += squares
-    m = work[at : at + p]
-    at += p
-    slopes = work[at : at + squares + 1 + p]
-    at += squares + 1 + p
-    back = work[at : at + q]
-    at += q
-    prior = start(z, floats, places, lam, m, factor, own)
-    log_sigma = np.log(own[1, len(floats[0]) - 1])
-    value = prior + one_factor_density(lam, log_sigma, m, blocks, gaussian, slopes, work[at:])
-    finish(floats, places, lam, factor, own, slopes, gradient, back)
-    if not np.isfinite(value):
-        gradient[:] = 0.0
-        return -np.inf
-    return value
+    zeros = frozen(np.zeros(found.size))
+    return Target(spec, found, centre=zeros, whiten=frozen(np.eye(found.size)), fold=zeros)

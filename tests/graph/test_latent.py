@@ -1,10 +1,17 @@
-"""The graph is the reference density in other coordinates, on every model of the zoo."""
-
-import os
+"""The latent graph is the reference density in other coordinates, on every model of the zoo."""
 
 import numpy as np
-import pandas as pd
 import pytest
+from graph_coordinates import (
+    OTHERS,
+    build_or_skip,
+    coefficients_at,
+    compiled,
+    jacobian,
+    made_up,
+    unknowns,
+    variances_at,
+)
 
 from hlm_models import build, list_models, to_pymc
 from hlm_models.spec.density import Point, joint_log_density
@@ -13,116 +20,15 @@ MANY_ROWS = 5000
 FORMS = ("centered", "noncentered")
 
 
-def build_or_skip(name):
-    if name.startswith("nels") and "HLM_DATA" not in os.environ:
-        pytest.skip("NELS is not bundled, and HLM_DATA does not name the folder of nels.csv")
-    return build(name)
-
-
-# --- the map from the graph's coordinates to the unknowns, in plain NumPy ---
-#
-# All of it is analytic, so that complex steps give its Jacobian to the last digit.
-
-
-def expit(value):
-    return 1 / (1 + np.exp(-value))
-
-
-def number(values, label, prior):
-    """One free variable of the graph, out of the coordinate that PyMC samples it in."""
-    own = {label, *(f"{label}_{word}__" for word in ("log", "interval"))}
-    [name] = own & set(values)
-    value = values[name]
-    match name.removeprefix(label):
-        case "":
-            return value
-        case "_log__":
-            return np.exp(value)
-        case "_interval__":
-            return prior.lower + (prior.upper - prior.lower) * expit(value)
-        case other:
-            raise AssertionError(f"unknown transform {other} of {label}")
-
-
-def vector(values, label, priors):
-    """A vector whose elements may have priors of several kinds: one free variable a kind."""
-    kinds = list(dict.fromkeys(type(prior) for prior in priors))
-    if len(kinds) == 1:
-        return number(values, label, priors[0])
-    out = np.empty(len(priors), dtype=complex)
-    for kind in kinds:
-        members = [i for i, prior in enumerate(priors) if type(prior) is kind]
-        piece = f"{label}_{priors[members[0]].kind}"
-        out[members] = number(values, piece, priors[members[0]])
-    return out
-
-
-def factor_of(partial, q):
-    """Cholesky factor of the correlation matrix with these canonical partial correlations."""
-    L = np.zeros((q, q), dtype=complex)
-    L[0, 0] = 1.0
-    at = 0
-    for row in range(1, q):
-        left = 1.0
-        for column in range(row):
-            L[row, column] = partial[at] * np.sqrt(left)
-            left = left * (1 - partial[at] ** 2)
-            at += 1
-        L[row, row] = np.sqrt(left)
-    return L
-
-
 def globals_at(spec, values):
-    """beta, sigma, and sd and the factor of corr of every block; complex where `values` are."""
-    if "beta_centred__" in values:
-        beta = np.linalg.solve(spec.design.x_scaling.R, values["beta_centred__"])
-    else:
-        beta = vector(values, "beta", spec.priors.beta)
-    sigma = number(values, "sigma", spec.priors.sigma)
-    sds, factors = [], []
-    for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
-        sd, factor = np.empty(block.q, dtype=complex), np.eye(block.q, dtype=complex)
-        for i, (term, covariance) in enumerate(zip(block.terms, prior.terms, strict=True)):
-            label = block.group if len(block.terms) == 1 else f"{block.group}_{i + 1}"
-            name = f"{'shared' if covariance.kind == 'shared' else 'sd'}_{label}"
-            sd[term.columns] = vector(values, name, covariance.sd_priors())
-            if term.correlated:
-                partial = 2 * expit(values[f"partial_{label}_logodds__"]) - 1
-                factor[term.columns, term.columns] = factor_of(partial, term.q)
-        sds.append(sd)
-        factors.append(factor)
-    return beta, sigma, sds, factors
-
-
-def flat_globals(spec, values):
-    """What the reference density is with respect to, b left out."""
-    beta, sigma, sds, factors = globals_at(spec, values)
-    pieces = [beta, np.atleast_1d(sigma)]
-    for block, prior, sd, factor in zip(spec.blocks, spec.priors.blocks, sds, factors, strict=True):
-        corr = factor @ factor.T
-        for term, covariance in zip(block.terms, prior.terms, strict=True):
-            pieces.append(sd[term.columns][: len(covariance.sd_priors())])
-            if term.correlated:
-                here = corr[term.columns, term.columns]
-                pieces.append(here[np.tril_indices(term.q, -1)])
-    return np.concatenate(pieces)
-
-
-def is_effect(name):
-    return name.startswith(("b_", "z_"))
+    beta = coefficients_at(values, "beta", spec.priors.beta, spec.design.x_scaling.R)
+    return beta, *variances_at(spec, values)
 
 
 def log_jacobian(spec, values):
     """log|d unknowns / d coordinates|; the effects' part is triangular above the others'."""
-    small = [name for name in values if not is_effect(name)]
-    step = 1e-30
-    columns = []
-    for name in small:
-        for at in np.ndindex(np.shape(values[name])):
-            moved = {key: np.array(value, dtype=complex) for key, value in values.items()}
-            moved[name][at] += step * 1j
-            columns.append(flat_globals(spec, moved).imag / step)
-    J = np.column_stack(columns)
+    small = {name: value for name, value in values.items() if not name.startswith(("b_", "z_"))}
+    J = jacobian(lambda moved: unknowns(spec, *globals_at(spec, moved)), small)
     assert J.shape[0] == J.shape[1]
     total = np.linalg.slogdet(J)[1]
     _, _, sds, factors = globals_at(spec, values)
@@ -155,17 +61,6 @@ def reference(spec, values):
     return joint_log_density(spec, at) + log_jacobian(spec, values)
 
 
-# --- the graph ---
-
-
-def compiled(inputs, outputs):
-    import pytensor
-    from pytensor.compile.mode import Mode
-
-    # Interpreted: a handful of evaluations do not pay for compiling.
-    return pytensor.function(inputs, outputs, mode=Mode(linker="py", optimizer="fast_compile"))
-
-
 def random_values(spec, model, rng):
     """Coordinates near where the data put them, so that no term of the density drowns the rest."""
     size = np.log(np.std(spec.design.y))
@@ -181,7 +76,7 @@ def random_values(spec, model, rng):
 
 
 def assert_agreement(spec, form, *, points, directions):
-    from hlm_models.graph.latent import to_pymc
+    from hlm_models.graph.models import to_pymc
 
     model = to_pymc(spec, form)
     names = [variable.name for variable in model.value_vars]
@@ -215,74 +110,6 @@ def test_the_graph_of_a_zoo_model_is_the_reference_density(name, form):
     assert_agreement(spec, form, points=1 if big else 3, directions=1 if big else 2)
 
 
-def made_up():
-    rng = np.random.default_rng(4)
-    n = 60
-    return pd.DataFrame(
-        {
-            "y": rng.normal(2.0, 3.0, n),
-            "x": rng.normal(40.0, 2.0, n),
-            "w": rng.normal(size=n),
-            "v": rng.normal(size=n),
-            "school": [f"s{i % 7}" for i in range(n)],
-            "room": [f"r{i % 4}" for i in range(n)],
-        }
-    )
-
-
-HALF = {"kind": "half_normal", "scale": 2}
-OTHERS = {
-    "three correlated effects": ("y ~ x + w + (x + w | school)", {}),
-    "four correlated effects": ("y ~ x + w + v + (x + w + v | school)", {}),
-    "crossed groups": ("y ~ x + w + (x | school) + (w | room)", {}),
-    "nested groups": ("y ~ x + (1 | school/room)", {}),
-    "stacked terms": ("y ~ x + w + v + (x | school) + (0 + w + v | school)", {}),
-    "two bars": ("y ~ x + w + (x + w || school)", {}),
-    "one variance": ("y ~ x + w + (x + w || school)", {"groups": {"school": {"kind": "shared"}}}),
-    "one variance of a term": (
-        "y ~ x + w + v + (x | school) + (0 + w + v || school) + (1 | room)",
-        {
-            "groups": {
-                "school": {
-                    "0 + w + v || school": {
-                        "kind": "shared",
-                        "sd": {"kind": "uniform", "lower": 0, "upper": 9},
-                    }
-                },
-                "room": {"kind": "shared", "sd": HALF},
-            }
-        },
-    ),
-    "no intercept": ("y ~ 0 + x + w + (0 + x | school)", {}),
-    "flat priors": (
-        "y ~ x + (1 | school)",
-        {
-            "beta": {"kind": "flat"},
-            "sigma": {"kind": "flat"},
-            "groups": {"school": {"kind": "diagonal", "sd": {"kind": "flat"}}},
-        },
-    ),
-    "bounded priors": (
-        "y ~ x + (1 | school)",
-        {
-            "beta": {"kind": "uniform", "lower": -90, "upper": 80},
-            "sigma": {"kind": "uniform", "lower": 0, "upper": 50},
-            "groups": {
-                "school": {"kind": "diagonal", "sd": {"kind": "uniform", "lower": 0, "upper": 9}}
-            },
-        },
-    ),
-    "priors of several kinds": (
-        "y ~ x + w + (x + w | school)",
-        {
-            "beta": {"x": {"kind": "student_t", "scale": 2}},
-            "sigma": {"kind": "exponential", "scale": 3},
-            "groups": {"school": {"kind": "lkj", "eta": 1.3, "sd": {"x": HALF}}},
-        },
-    ),
-}
-
-
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("sort", OTHERS)
 def test_the_graph_of_other_models_is_the_reference_density(sort, form):
@@ -306,7 +133,7 @@ def test_the_graph_with_weights_and_offset_is_the_reference_density(keys, form):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_variables_and_dims_are_those_that_were_promised(form):
-    from hlm_models.graph.latent import to_pymc
+    from hlm_models.graph.models import to_pymc
 
     head = {"schema": 1, "name": "m", "data": {"source": "frame"}}
     spec = build({**head, "formula": "y ~ x + (x | school) + (1 | room)"}, data=made_up())

@@ -213,6 +213,75 @@ def test_a_resolved_prior_has_numbers_only_and_prints_them(prior, place):
     assert prior.resolve(loc=99.0, scale=99.0) == prior
 
 
+def points_of(prior):
+    """Many points on both sides of all that a prior has a setting for, its edges left out."""
+    far = np.geomspace(1e-6, 1e6, 49)
+    numbers = [0.0, *prior.numbers().values()]
+    found = np.unique([centre + sign * far for centre in numbers for sign in (-1, 1)])
+    return found[~np.isin(found, numbers)]
+
+
+def summed(form, x):
+    """What `Elementary` says that its numbers mean, and the derivative by x."""
+    gap = x - form.loc
+    value = form.constant + form.linear * x - form.quadratic * gap**2
+    value = value - form.weight * np.log1p(gap**2 / form.spread)
+    slope = form.linear - 2 * form.quadratic * gap
+    slope = slope - 2 * form.weight * gap / (form.spread + gap**2)
+    # A logarithm is of a positive number only, and so is a reciprocal that is not even.
+    positive = np.where(x > 0, x, 1.0)
+    value = value + form.log_power * np.log(positive) - form.inverse_square / positive**2
+    slope = slope + form.log_power / positive + 2 * form.inverse_square / positive**3
+    return np.where((x > form.lower) & (x < form.upper), value, -np.inf), slope
+
+
+@pytest.mark.parametrize(("prior", "place"), PLACED)
+def test_elementary_terms_are_the_log_density_and_its_support(prior, place):
+    form, x = prior.elementary(place=place), points_of(prior)
+    assert form is not None
+    value, _ = summed(form, x)
+    expected = prior.log_density(x, place=place)
+    np.testing.assert_array_equal(np.isfinite(value), np.isfinite(expected))
+    np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-12)
+    # Logarithms are taken of a positive number only.
+    assert form.lower >= 0 or form.log_power == form.inverse_square == 0
+
+
+@pytest.mark.parametrize(("prior", "place"), PLACED)
+def test_the_slope_of_the_elementary_terms_is_that_of_the_density(prior, place):
+    form, x = prior.elementary(place=place), points_of(prior)
+    x = x[(x > form.lower) & (x < form.upper) & (np.abs(x) < 100)]
+    room = np.minimum(x - form.lower, form.upper - x)
+    h = 1e-4 * np.minimum(room, math.sqrt(form.spread) if form.weight else 1.0)
+
+    def central(h):
+        up, down = (prior.log_density(x + step, place=place) for step in (h, -h))
+        return (up - down) / (2 * h)
+
+    slope = summed(form, x)[1]
+    noise = 1e-15 * (1 + np.abs(prior.log_density(x, place=place))) / h
+    error = np.abs((4 * central(h / 2) - central(h)) / 3 - slope)
+    assert len(x) > 30
+    assert (error <= 1e-7 * np.abs(slope) + 10 * noise).all()
+
+
+@pytest.mark.parametrize(
+    "prior", [case.values[0] for case in PLACED if case.values[1] == "location"], ids=str
+)
+def test_only_a_prior_that_is_normal_or_flat_has_a_normal_form(prior):
+    form, x = prior.normal_form(), points_of(prior)
+    assert (form is not None) == (prior.kind in {"normal", "flat"})
+    if form is not None:
+        mean, precision = form
+        constant = 0.5 * math.log(precision / (2 * math.pi)) if precision else 0.0
+        np.testing.assert_allclose(
+            prior.log_density(x, place="location"),
+            constant - precision / 2 * (x - mean) ** 2,
+            rtol=1e-12,
+            atol=1e-12,
+        )
+
+
 # --- covariances ---
 
 COVARIANCE_SETTINGS = {"lkj": [{"eta": 1}, {"eta": 2}, {"eta": 4.5}]}
@@ -373,6 +442,47 @@ def test_the_pymc_form_of_a_covariance_has_the_density(prior, q):
         mine = prior.log_density(sd_value, corr_value) + logdet
         # The Jacobian by differences is what limits this; tests/graph has it exactly.
         assert float(logp(*unpacked(x))) == pytest.approx(mine, rel=1e-8, abs=1e-8)
+
+
+def vine(partial, q):
+    """The correlations below the diagonal, row by row, of canonical partial ones (C-vine).
+
+    Source: Lewandowski, Kurowicka and Joe (2009), doi:10.1016/j.jmva.2009.04.008, section 2.4.
+    """
+    rows, columns = np.tril_indices(q, -1)
+    given = np.zeros((q, q), dtype=partial.dtype)
+    given[rows, columns] = partial
+    found = []
+    for row, column in zip(rows, columns, strict=True):
+        # From the correlation given all columns before, one of them after the other is let go.
+        r = given[row, column]
+        for k in range(column - 1, -1, -1):
+            a, b = given[row, k], given[column, k]
+            r = r * np.sqrt((1 - a**2) * (1 - b**2)) + a * b
+        found.append(r)
+    return np.array(found)
+
+
+@pytest.mark.parametrize(("prior", "q"), TERMS)
+def test_partial_correlations_of_these_shapes_have_the_density_of_the_correlations(prior, q):
+    shapes = prior.partial_shapes()
+    assert shapes.shape == ((q * (q - 1) // 2,) if prior.correlated else (0,))
+    if not prior.correlated:
+        return
+    rng, size = np.random.default_rng(17), len(shapes)
+    for _ in range(10):
+        partial = rng.uniform(-0.95, 0.95, size)
+        rows, columns = np.tril_indices(q, -1)
+        corr = np.eye(q)
+        corr[rows, columns] = corr[columns, rows] = vine(partial, q)
+        moved = partial[:, None] + 1e-30j * np.eye(size)
+        slopes = np.column_stack([vine(moved[:, i], q).imag / 1e-30 for i in range(size)])
+        sign, logdet = np.linalg.slogdet(slopes)
+        assert sign > 0
+        sd = np.full(q, 0.7)
+        of_corr = prior.log_density(sd, corr) - scales(prior, sd)
+        independent = stats.beta.logpdf((1 + partial) / 2, shapes, shapes) - math.log(2)
+        assert of_corr + logdet == pytest.approx(np.sum(independent), rel=1e-10, abs=1e-10)
 
 
 def test_a_prior_of_an_effect_that_the_term_lacks_is_refused_with_the_effects():

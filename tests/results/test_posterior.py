@@ -1,11 +1,21 @@
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from scipy import stats
 
 import hlm_models as hlm
 from hlm_models.results import posterior as room
-from hlm_models.results.posterior import log_likelihood, point_at, posterior_tree, variables
+from hlm_models.results.posterior import (
+    Redrawn,
+    plain_draws,
+    point_at,
+    posterior_tree,
+    stores_effects,
+    variables,
+)
 
 CHAINS, DRAWS = 3, 40
 
@@ -58,8 +68,9 @@ def raw_tree(spec, *, sigma=5.0):
 
 def tree(spec, raw=None, *, seed=1, log_likelihood=False):
     raw = raw_tree(spec) if raw is None else raw
+    draws, stats = plain_draws(spec, raw)
     return posterior_tree(
-        spec, raw, np.random.SeedSequence(seed), with_log_likelihood=log_likelihood
+        spec, draws, stats, np.random.SeedSequence(seed), with_log_likelihood=log_likelihood
     )
 
 
@@ -164,8 +175,8 @@ def test_a_longer_list_of_predictive_draws_does_not_change_the_prior(spec, monke
 
 
 def test_the_log_likelihood_is_that_of_scipys_normal(spec):
-    posterior = tree(spec)["posterior"].to_dataset()
-    found = log_likelihood(spec, posterior)["y_obs"]
+    whole = tree(spec, log_likelihood=True)
+    posterior, found = whole["posterior"].to_dataset(), whole["log_likelihood"]["y_obs"]
     assert found.dims == ("chain", "draw", "obs")
     [block] = spec.blocks
     for chain, draw in ((0, 0), (1, 7), (2, 39)):
@@ -183,3 +194,97 @@ def test_a_draw_becomes_a_point_with_its_own_values(spec):
     np.testing.assert_array_equal(point.beta, posterior["beta"].values[2, 5])
     np.testing.assert_array_equal(point.corr[0], posterior["corr_subject"].values[2, 5])
     np.testing.assert_array_equal(point.b[0], posterior["b_subject"].values[2, 5])
+
+
+def prior_of(covariance, *, formula="y ~ x + I(x ** 2) + (x + I(x ** 2) | g)"):
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame(
+        {"y": rng.normal(size=40), "x": rng.normal(size=40), "g": list("abcd") * 10}
+    )
+    model = {
+        "schema": 1,
+        "name": "m",
+        "data": {"source": "frame"},
+        "formula": formula,
+        "priors": {"groups": {"g": covariance}},
+    }
+    spec = hlm.build(model, data=frame)
+    draws = {"sigma": np.ones((1, 2)), "beta": np.zeros((1, 2, 3))}
+    draws |= {"sd_g": np.ones((1, 2, 3)), "corr_g": np.tile(np.eye(3), (1, 2, 1, 1))}
+    draws |= {"b_g": np.zeros((1, 2, 4, 3))}
+    seed = np.random.SeedSequence(5)
+    return spec, posterior_tree(spec, draws, {}, seed, with_log_likelihood=False)["prior"]
+
+
+def test_prior_correlations_have_the_law_of_lkj():
+    _, prior = prior_of({"kind": "lkj", "eta": 1.5})
+    corr = prior["corr_g"].values[0]
+    np.testing.assert_array_equal(np.diagonal(corr, axis1=1, axis2=2), 1.0)
+    np.testing.assert_array_equal(corr, np.swapaxes(corr, 1, 2))
+    assert (np.linalg.eigvalsh(corr) > -1e-12).all()
+    for row, column in ((1, 0), (2, 0), (2, 1)):
+        # Lewandowski, Kurowicka and Joe (2009): of q effects, Beta(eta + (q - 2) / 2) on (-1, 1).
+        law = stats.beta(2.0, 2.0)
+        assert stats.kstest((corr[:, row, column] + 1) / 2, law.cdf).pvalue > 1e-4
+    # |corr| is the product of 1 - z^2 over the partial correlations z, Beta(a, a) on (-1, 1).
+    shapes = np.array([2.0, 2.0, 1.5])
+    left = np.prod(1 - 1 / (2 * shapes + 1))
+    found = np.linalg.det(corr)
+    assert abs(found.mean() - left) < 5 * found.std() / np.sqrt(len(found))
+
+
+def test_prior_sds_are_one_for_all_effects_only_where_they_share_it():
+    independent = "y ~ x + I(x ** 2) + (x + I(x ** 2) || g)"
+    for kind in ("shared", "diagonal"):
+        spec, prior = prior_of({"kind": kind}, formula=independent)
+        sd = prior["sd_g"].values[0]
+        assert np.array_equal(sd[:, 0], sd[:, 1]) == (kind == "shared")
+        np.testing.assert_array_equal(
+            prior["corr_g"].values[0], np.tile(np.eye(3), (len(sd), 1, 1))
+        )
+        [covariance] = spec.priors.blocks[0].terms
+        law = covariance.sd_priors()[0]
+        assert stats.kstest(sd[:, 0] / law.scale, lambda x: 2 * stats.t.cdf(x, 3) - 1).pvalue > 1e-4
+
+
+def test_a_covariance_without_partial_correlations_is_drawn_one_by_one(spec, monkeypatch):
+    [covariance] = spec.priors.blocks[0].terms
+    monkeypatch.setattr(type(covariance), "partial_shapes", lambda _: None)
+    prior = tree(spec)["prior"]
+    corr = prior["corr_subject"].values[0]
+    assert stats.kstest((corr[:, 1, 0] + 1) / 2, stats.beta(2, 2).cdf).pvalue > 1e-4
+    assert (prior["sd_subject"] > 0).all()
+
+
+def test_effects_that_are_not_stored_are_asked_for_and_their_seed_is_kept(spec):
+    draws, statistics = plain_draws(spec, raw_tree(spec))
+    b = draws.pop("b_subject")
+
+    def blocks(at):
+        for chain in range(CHAINS):
+            for lo in range(0, len(at), 7):
+                places = slice(lo, min(lo + 7, len(at)))
+                yield chain, places, (b[chain, at[places]],)
+
+    source = np.random.SeedSequence(11, spawn_key=(4, 2))
+    found = posterior_tree(
+        spec,
+        draws,
+        statistics,
+        np.random.SeedSequence(1),
+        with_log_likelihood=True,
+        redrawn=Redrawn(source, blocks),
+    )
+    whole = tree(spec, log_likelihood=True)
+    posterior = found["posterior"].to_dataset()
+    assert "b_subject" not in posterior
+    assert json.loads(posterior.attrs[room.EFFECTS_SEED]) == {"entropy": 11, "spawn_key": [4, 2]}
+    for group in ("posterior_predictive", "log_likelihood"):
+        np.testing.assert_allclose(found[group]["y_obs"], whole[group]["y_obs"], rtol=1e-12)
+    assert room.EFFECTS_SEED not in whole["posterior"].attrs
+
+
+def test_effects_are_stored_up_to_a_number_of_numbers(spec, monkeypatch):
+    monkeypatch.setattr(room, "STORED_EFFECTS", 18 * 2 * 100)
+    assert stores_effects(spec, 100)
+    assert not stores_effects(spec, 101)
