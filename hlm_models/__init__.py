@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from hlm_models.compare.agreement import agreement
     from hlm_models.compare.group_ols import ad_hoc, group_ols
     from hlm_models.compare.ladder import ladder
+    from hlm_models.compare.pointwise import log_likelihood
     from hlm_models.errors import HlmError, InputErrors, RefusalError
     from hlm_models.inference.anova import anova
     from hlm_models.inference.bootstrap import bootstrap
@@ -51,6 +52,7 @@ _WHERE = {
     "list_models": "api.models",
     "load_fit": "results.save",
     "load_run": "api.runs",
+    "log_likelihood": "compare.pointwise",
     "marginal_means": "inference.means",
     "predict": "results.predict",
     "profile": "inference.profile",
@@ -93,6 +95,7 @@ __all__ = [
     "list_models",
     "load_fit",
     "load_run",
+    "log_likelihood",
     "marginal_means",
     "predict",
     "profile",

@@ -10,7 +10,14 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.mark.parametrize(
-    "page", ["blups.md", "extraction.md", "ladder.md", "tests-of-coefficients.md"]
+    "page",
+    [
+        "blups.md",
+        "extraction.md",
+        "ladder.md",
+        pytest.param("log-likelihood.md", marks=pytest.mark.slow),
+        "tests-of-coefficients.md",
+    ],
 )
 def test_a_page_says_what_its_code_prints(page):
     code = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text("utf-8"), re.DOTALL)

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from hlm_models import build
-from hlm_models.results.posterior import log_likelihood
+from hlm_models.compare.pointwise import LogLikelihood
 from hlm_models.spec.density import Point
 from hlm_models.spec.density import log_likelihood as by_row
 from hlm_models.spec.information import mean_reliability
@@ -91,7 +91,7 @@ def test_the_pointwise_log_likelihood_counts_both():
         {name: (("chain", "draw", *dims[name]), arrays[name][None, None]) for name in arrays},
         coords={"chain": [0], "draw": [0]},
     )
-    found = log_likelihood(model, posterior)["y_obs"].values[0, 0]
+    found = LogLikelihood(model, posterior, "observation", None).block(0, N)[0, 0]
     np.testing.assert_allclose(found, by_row(model, at), rtol=1e-13)
 
 
