@@ -11,6 +11,7 @@ from typing import Any
 
 from numba import njit
 from numba.core.ccallback import CFunc
+from numba.core.extending import _Intrinsic
 from numba.core.registry import CPUDispatcher
 
 __all__ = ["c_function", "compiled", "sources"]
@@ -46,7 +47,7 @@ def _key(made: Any, function: Callable[..., Any]) -> None:
 
 
 def sources(function: Callable[..., Any]) -> frozenset[str]:
-    """Files of a function and of all compiled functions that it calls."""
+    """Files of a function and of all compiled functions and intrinsics that it calls."""
     assert isinstance(function, FunctionType)
     code, found = function.__code__, {function.__code__.co_filename}
     known = [function.__globals__.get(name) for name in code.co_names]
@@ -55,4 +56,6 @@ def sources(function: Callable[..., Any]) -> frozenset[str]:
     for value in known:
         if isinstance(value, CPUDispatcher) and value.py_func is not function:
             found |= sources(value.py_func)
+        elif isinstance(value, _Intrinsic):
+            found |= sources(value._defn)
     return frozenset(found)

@@ -30,6 +30,10 @@ DENSE = 10_000
 PAIRS = 30_000_000
 """Most pairs of columns that the levels of factor 1 may add to a sparse one."""
 
+SLOW = 15
+"""Multiply-adds of a dense inverse in the time of one of a sparse factorisation: its inverse takes
+three times as many, at a fifth of the speed."""
+
 ROOM = 100_000_000
 """Most numbers of a sparse factor."""
 
@@ -77,6 +81,11 @@ class Complement(Protocol):
 
     @property
     def pair_slots(self) -> IntArray: ...
+
+    @property
+    def work(self) -> float:
+        """Multiply-adds of an inverse, as many as a dense one would take in the same time."""
+        ...
 
     def zeros(self) -> FloatArray:
         """An empty C."""
@@ -149,6 +158,10 @@ class DenseComplement:
     size: int
     pair_slots: ClassVar[IntArray] = frozen(np.zeros(0, dtype=np.int64))
 
+    @property
+    def work(self) -> float:
+        return float(self.size) ** 3
+
     def zeros(self) -> FloatArray:
         return np.zeros(self.size**2)
 
@@ -220,6 +233,10 @@ class SparseComplement:
     pair_slots: IntArray
     pattern: sparse.Pattern
 
+    @property
+    def work(self) -> float:
+        return SLOW * self.pattern.flops
+
     def zeros(self) -> FloatArray:
         return np.zeros(self.pattern.length)
 
@@ -257,7 +274,7 @@ def complement(starts: IntArray, columns: IntArray, size: int) -> Complement:
     ):
         keys, slots = np.unique(_pair_keys(starts, columns, size, pairs), return_inverse=True)
         pattern = sparse.analyse(*np.divmod(keys, np.int64(size)), size)
-        if pattern.length <= ROOM and (size > DENSE or 15 * pattern.flops < float(size) ** 3):
+        if pattern.length <= ROOM and (size > DENSE or SLOW * pattern.flops < float(size) ** 3):
             found = SparseComplement(size, frozen(keys), frozen(pattern.places[slots]), pattern)
     if found is None and size > DENSE:
         raise RefusalError(

@@ -167,7 +167,9 @@ def _resolve(
     priors = resolve_priors(config.priors, design)
     chosen = config.fit.parameterization
     parameterization, why = (
-        choose_parameterization(design) if chosen == "auto" else (chosen, "as the model file says")
+        choose_parameterization(design, priors)
+        if chosen == "auto"
+        else (chosen, "as the model file says")
     )
     used = config.model_dump(by_alias=True, mode="json")
     identity = {key: used[key] for key in ("formula", "priors", "family", "residual")}

@@ -174,6 +174,7 @@ class Design:
             unit, R = unit * size, R * size
         return Scaling(frozen(shift), frozen(unit), frozen(R))
 
+    @cached_property
     def coupled(self) -> "Coupled":
         """Cross-products of all groups, the one with the most levels first, scaled."""
         from hlm_models.algebra.coupling import coupled

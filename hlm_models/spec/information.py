@@ -4,11 +4,26 @@ import numpy as np
 
 from hlm_models.algebra.gram import CHUNK
 from hlm_models.design.build import Design
-from hlm_models.spec.model import Parameterization
+from hlm_models.errors import RefusalError
+from hlm_models.spec.model import Parameterization, Priors
 
 __all__ = ["choose_parameterization", "latent_parameterization", "mean_reliability"]
 
 THRESHOLD = 0.9
+
+SMALL = 300
+"""Effects of all groups but the largest up to which the marginal form costs next to nothing."""
+
+SPEED = 2.5e10
+"""Multiply-adds a second of a dense factorisation."""
+
+LATENT_SPEED = 2.5e-9
+"""Seconds that a gradient of the latent form takes for one number of X or z."""
+
+MARGINAL_GRADIENTS = 5
+LATENT_GRADIENTS = 300
+"""Gradients an effective draw: four a draw of which 0.8 are effective, and thirty a draw of which a
+tenth is, as InstEval has it (docs/sampling.md)."""
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -41,12 +56,33 @@ def mean_reliability(design: Design) -> float:
     return float(np.mean(tau2 / (tau2 + within / sizes)))
 
 
-def choose_parameterization(design: Design) -> tuple[Parameterization, str]:
-    """The form that gives most effective draws for its cost, and the reason."""
-    return (
-        "marginal",
-        "all random effects, and coefficients with a normal or flat prior, drawn after",
-    )
+def choose_parameterization(design: Design, priors: Priors) -> tuple[Parameterization, str]:
+    """The form that gives most effective draws for its cost, and the reason.
+
+    Marginal, unless several groups leave so large a matrix to factorise that the latent form is
+    expected to be cheaper; of that, the one that suits the rows.
+    """
+    scales = sum(len(one.sd_priors()) for block in priors.blocks for one in block.terms)
+    pairs = sum(int(np.sum(np.tril(block.mask, -1) != 0)) for block in design.blocks)
+    free = sum(prior.normal_form() is None for prior in priors.beta)
+    sampled = scales + pairs + free + 1
+    text = f"{sampled} numbers are sampled; all effects"
+    text += f" and {design.p - free} of {design.p} coefficients" if free else " and coefficients"
+    text += " are drawn exactly after them"
+    others = sum(block.J * block.q for block in design.blocks[1:])
+    if others <= SMALL:
+        return "marginal", text
+    form, why = latent_parameterization(design)
+    columns = design.p + 2 * sum(block.q for block in design.blocks)
+    latent = LATENT_GRADIENTS * LATENT_SPEED * design.n * columns
+    try:
+        marginal = MARGINAL_GRADIENTS * design.coupled.complement.work / SPEED
+    except RefusalError:
+        return form, f"the effects of {others} levels are too many to factorise; {why}"
+    if marginal > latent:
+        compared = f"an effective draw of the marginal form costs about {marginal / latent:.1f}"
+        return form, f"{compared} times as much; {why}"
+    return "marginal", text
 
 
 def latent_parameterization(design: Design) -> tuple[Parameterization, str]:

@@ -137,7 +137,7 @@ class Marginal:
         if self.kept is not None:
             return self.kept[1]
         [first, *others] = self.design.blocks
-        return self.design.coupled() if others else self.design.gram(first)
+        return self.design.coupled if others else self.design.gram(first)
 
     def one_thread(self) -> AbstractContextManager[object]:
         """One BLAS thread where there are dense factors: several would wait for each other."""

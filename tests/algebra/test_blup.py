@@ -282,7 +282,7 @@ def test_the_gradient_of_the_criterion_meets_finite_differences_of_a_dense_likel
 
 
 def test_the_gradient_of_the_criterion_of_crossed_factors_meets_finite_differences():
-    blocks = build("penicillin").design.coupled()
+    blocks = build("penicillin").design.coupled
     variances, sigma = np.array([0.7, 3.0]), 0.6
 
     def at(variances, sigma):

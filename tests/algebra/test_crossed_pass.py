@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import typeof
 
+import hlm_models as hlm
 from hlm_models.algebra import schur
 from hlm_models.algebra.coupling import coupled
 from hlm_models.algebra.crossed import sweep
@@ -21,6 +22,7 @@ from hlm_models.algebra.integrated import (
     one_factor_density,
     one_factor_work,
 )
+from hlm_models.spec.integration import integration
 
 N, P = 150, 3
 
@@ -213,20 +215,40 @@ def test_the_gradient_is_that_of_the_value(shape, storage):
         )
 
 
+def in_python(blocks, Lambda, m, gaussian):
+    found = sweep(Lambda, blocks)
+    k, d = len(found.S), len(gaussian[1])
+    F, slopes = np.empty((k, k)), np.empty(k)
+    value = integrate(
+        found.logdet, found.S, 0.2, m, gaussian, F, slopes, np.empty(coefficients_work(k - 1, d))
+    )
+    M = found.derivative(-0.5, F)
+    parts = [(2 * a @ b).ravel() for a, b in zip(M, Lambda, strict=True)]
+    return value, np.concatenate([*parts, slopes])
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_value_and_gradient_are_those_of_the_pass_in_python(shape, storage):
     model = Model(shape)
     Lambda = tuple(model.factors(model.lam))
-    found = sweep(Lambda, model.coupled)
-    k, d = P + 1, len(model.gaussian[1])
-    F, slopes = np.empty((k, k)), np.empty(k)
-    value = integrate(
-        found.logdet, found.S, 0.2, model.m, model.gaussian, F, slopes,
-        np.empty(coefficients_work(P, d)),
-    )  # fmt: skip
-    M = found.derivative(-0.5, F)
-    gradient = model.flat([2 * a @ b for a, b in zip(M, Lambda, strict=True)])
-    close(model.kernel(model.lam), (value, np.concatenate([gradient, slopes])))
+    expected = in_python(model.coupled, Lambda, model.m, model.gaussian)
+    close(model.kernel(model.lam), expected)
+
+
+@pytest.mark.parametrize(
+    "name", ["penicillin", "pastes", pytest.param("insteval-dept", marks=pytest.mark.slow)]
+)
+def test_value_and_gradient_of_real_data_are_those_of_the_pass_in_python(name):
+    spec = hlm.build(name)
+    blocks, split = spec.marginal.products, integration(spec)
+    Lambda = tuple(np.eye(q) * scale for q, scale in zip(blocks.q, (0.7, 0.2), strict=True))
+    lam, m = np.concatenate([one.ravel() for one in Lambda]), split.m(np.zeros(len(split.free)))
+    arrays = several_blocks(blocks)
+    gradient = np.empty(len(lam) + 1 + len(m))
+    work = np.empty(several_work(arrays, len(split.loc)))
+    with schur.one_thread():
+        value = several_factors_density(lam, 0.2, m, arrays, split.gaussian, gradient, work)
+        close((value, gradient), in_python(blocks, Lambda, m, split.gaussian))
 
 
 @pytest.mark.parametrize("prior", PRIORS)

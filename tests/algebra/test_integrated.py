@@ -17,6 +17,7 @@ from hlm_models.algebra.integrated import (
     one_factor_work,
 )
 from hlm_models.spec.integration import integration
+from hlm_models.types import frozen
 
 N = 50
 COLUMNS = ("a", "b", "c")
@@ -61,11 +62,13 @@ def kernel(spec, lam, log_sigma, m, *, blocks=None, gaussian=None, work=None):
     blocks = (products.G, products.H, products.T) if blocks is None else blocks
     gaussian = integration(spec).gaussian if gaussian is None else gaussian
     q, k, _ = blocks[1].shape
+    # Of the kinds of array that samplers hand over, so that it is compiled once.
+    blocks, gaussian = (tuple(frozen(one.view()) for one in part) for part in (blocks, gaussian))
     gradient = np.full(q * q + k, np.nan)
     size = one_factor_work(q, k, len(gaussian[1]))
     work = np.full(size, np.nan) if work is None else work
     value = one_factor_density(
-        np.ascontiguousarray(lam).ravel(), log_sigma, m, blocks, gaussian, gradient, work
+        np.array(lam).ravel(), float(log_sigma), np.array(m), blocks, gaussian, gradient, work
     )
     return value, gradient
 
@@ -160,7 +163,7 @@ def cross_products(p, d, seed, number=float):
     gaussian = (Q, rng.normal(size=d), half @ half.T, np.array([-3.0, 30.0]))
     m = rng.normal(size=p)
     arrays = [np.ascontiguousarray(one, dtype=number) for one in (W.T @ W, m, *gaussian)]
-    return arrays[0], arrays[1], tuple(arrays[2:])
+    return arrays[0], arrays[1], tuple(frozen(one) for one in arrays[2:])
 
 
 def integrated(logdet, S, log_sigma, m, gaussian, function=integrate):

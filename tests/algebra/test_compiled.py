@@ -1,0 +1,114 @@
+"""The cache of a compiled function knows the files of all that it calls."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hlm_models.algebra.compiled import sources
+
+PACKAGE = {
+    "__init__.py": "",
+    "deep.py": """
+from numba import njit
+
+@njit
+def add(x):
+    return x + 1.0
+""",
+    "callee.py": """
+from hlm_models.algebra.compiled import compiled
+from package.deep import add
+
+@compiled()
+def twice(x):
+    return 2.0 * add(x)
+""",
+    "caller.py": """
+from numba import carray, types
+
+from hlm_models.algebra.compiled import c_function, compiled
+from package import callee
+from package.callee import twice
+
+@compiled()
+def by_name(x):
+    return twice(x)
+
+@compiled()
+def by_module(x):
+    return callee.twice(x)
+
+@c_function(types.float64(types.float64))
+def from_c(x):
+    return twice(x)
+""",
+    "apart.py": """
+from hlm_models.algebra.compiled import compiled
+
+@compiled()
+def alone(x):
+    return x - 5.0
+""",
+}
+
+RUN = """
+from package import apart, caller
+found = caller.by_name(1.0), caller.by_module(1.0), caller.from_c.ctypes(1.0), apart.alone(1.0)
+dispatchers = caller.by_name, caller.by_module, apart.alone
+hits = [sum(one.stats.cache_hits.values()) for one in dispatchers]
+hits.insert(2, caller.from_c.cache_hits)
+print(*found, *hits)
+"""
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A package of compiled functions that call each other across files, and a way to call it."""
+    folder = tmp_path / "package"
+    folder.mkdir()
+    for name, text in PACKAGE.items():
+        (folder / name).write_text(text)
+
+    def call():
+        """What the four functions give, and whether each came from the cache."""
+        done = subprocess.run(
+            [sys.executable, "-c", RUN], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        numbers = [float(word) for word in done.stdout.split()]
+        return numbers[:4], [bool(number) for number in numbers[4:]]
+
+    return folder, call
+
+
+def test_a_change_in_any_file_is_seen_and_without_one_the_cache_is_loaded(package):
+    folder, call = package
+    assert call() == ([4.0, 4.0, 4.0, -4.0], [False] * 4)
+    assert call() == ([4.0, 4.0, 4.0, -4.0], [True] * 4)
+    # Two calls away, in a file that the callers do not even name.
+    deep = folder / "deep.py"
+    deep.write_text(PACKAGE["deep.py"].replace("x + 1.0", "x + 10.0"))
+    assert call() == ([22.0, 22.0, 22.0, -4.0], [False] * 3 + [True])
+    callee = folder / "callee.py"
+    callee.write_text(PACKAGE["callee.py"].replace("2.0 *", "-3.00 *"))
+    assert call() == ([-33.0, -33.0, -33.0, -4.0], [False] * 3 + [True])
+
+
+def names(function):
+    return {Path(file).name for file in sources(function)}
+
+
+def test_sources_are_the_files_of_all_that_is_called():
+    from hlm_models.target.log_posterior import log_posterior_one, prior_work
+
+    assert names(prior_work.py_func) == {"log_posterior.py"}
+    assert names(log_posterior_one.py_func) == {"log_posterior.py", "integrated.py", "kernel.py"}
+
+
+def test_sources_are_those_of_functions_and_intrinsics_that_are_attributes_of_a_module():
+    from hlm_models.algebra.crossed_pass import several_factors_density
+
+    found = names(several_factors_density.py_func)
+    assert found == {"crossed_pass.py", "integrated.py", "kernel.py", "lapack.py", "sparse.py"}
