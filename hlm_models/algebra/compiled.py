@@ -10,6 +10,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from numba import njit
+from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 from numba.core.extending import _Intrinsic
 from numba.core.registry import CPUDispatcher
@@ -17,12 +18,22 @@ from numba.core.registry import CPUDispatcher
 __all__ = ["c_function", "compiled", "sources"]
 
 
+class SourcesCache(FunctionCache):  # type: ignore[misc]
+    """One whose entries hold as long as no file in `sources` has changed."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        # Now, not before: what stands below in the same file was not there when this was made.
+        stamps = [Path(file).stat() for file in sorted(sources(self._py_func))]
+        self._cache_file._source_stamp = tuple((one.st_mtime, one.st_size) for one in stamps)
+        return super().load_overload(sig, target_context)
+
+
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """`numba.njit`, cached on disk and without the global lock; `options` are numba's."""
 
     def wrap(function: Callable[..., Any]) -> Any:
-        found = njit(cache=True, nogil=True, **options)(function)
-        _key(found, function)
+        found = njit(nogil=True, **options)(function)
+        found._cache = SourcesCache(function)
         return found
 
     return wrap
@@ -33,29 +44,25 @@ def c_function(signature: Any, **options: Any) -> Callable[[Callable[..., Any]],
 
     def wrap(function: Callable[..., Any]) -> CFunc:
         found = CFunc(function, (signature.args, signature.return_type), {}, options)
-        found.enable_caching()
-        _key(found, function)
+        found._cache = SourcesCache(function)  # type: ignore[attr-defined]
         found.compile()
         return found
 
     return wrap
 
 
-def _key(made: Any, function: Callable[..., Any]) -> None:
-    stamps = [Path(file).stat() for file in sorted(sources(function))]
-    made._cache._cache_file._source_stamp = tuple((one.st_mtime, one.st_size) for one in stamps)
-
-
 def sources(function: Callable[..., Any]) -> frozenset[str]:
     """Files of a function and of all compiled functions and intrinsics that it calls."""
     assert isinstance(function, FunctionType)
-    code, found = function.__code__, {function.__code__.co_filename}
-    known = [function.__globals__.get(name) for name in code.co_names]
-    modules = [value for value in known if isinstance(value, ModuleType)]
-    known += [getattr(module, name, None) for module in modules for name in code.co_names]
-    for value in known:
-        if isinstance(value, CPUDispatcher) and value.py_func is not function:
-            found |= sources(value.py_func)
-        elif isinstance(value, _Intrinsic):
-            found |= sources(value._defn)
-    return frozenset(found)
+    found, waiting = {function}, [function]
+    while waiting:
+        one = waiting.pop()
+        names = one.__code__.co_names
+        known = [one.__globals__.get(name) for name in names]
+        modules = [value for value in known if isinstance(value, ModuleType)]
+        known += [getattr(module, name, None) for module in modules for name in names]
+        called = {value.py_func for value in known if isinstance(value, CPUDispatcher)}
+        called |= {value._defn for value in known if isinstance(value, _Intrinsic)}
+        waiting += called - found
+        found |= called
+    return frozenset(one.__code__.co_filename for one in found)

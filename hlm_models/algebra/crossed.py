@@ -16,8 +16,8 @@ smooth in P: where a Lambda is singular, they are extrapolated from two that are
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from hlm_models.algebra.compiled import compiled
 from hlm_models.algebra.coupling import Coupled
 from hlm_models.algebra.crossed_pass import (
     derivatives,
@@ -260,7 +260,7 @@ def _flat(Lambda: tuple[FloatArray, ...]) -> FloatArray:
     return np.concatenate([np.ravel(one) for one in Lambda])
 
 
-@njit(cache=True)
+@compiled()
 def first_gains(H, E, starts, columns, K, U, out):  # type: ignore[no-untyped-def]
     """E_j (H_j - K_j U)."""
     q1, k, J = H.shape
@@ -280,7 +280,7 @@ def first_gains(H, E, starts, columns, K, U, out):  # type: ignore[no-untyped-de
                     out[j, a, c] += E[j, a, b] * right[b, c]
 
 
-@njit(cache=True)
+@compiled()
 def _first_covariances(E, starts, columns, K, inverse, slots, size, out):  # type: ignore[no-untyped-def]
     """E_j + E_j K_j C^-1 K_j' E_j."""
     J, q1, _ = E.shape
@@ -295,7 +295,7 @@ def _first_covariances(E, starts, columns, K, inverse, slots, size, out):  # typ
                         out[j, a, b] += E[j, a, c] * KCK[c, e] * E[j, e, b]
 
 
-@njit(cache=True)
+@compiled()
 def _met_rows(  # type: ignore[no-untyped-def]  # noqa: PLR0912
     z, level, own, parts, E, starts, columns, K, inverse, slots, size, found, left
 ):
@@ -350,7 +350,7 @@ def _met_rows(  # type: ignore[no-untyped-def]  # noqa: PLR0912
             pair += s + 1
 
 
-@njit(cache=True)
+@compiled()
 def _start_rows(z, level, E, starts, columns, K, w):  # type: ignore[no-untyped-def]
     """Returns z' E_j z a row; adds - K_j' E_j z to the columns of w (r, m)."""
     m, q1 = z.shape

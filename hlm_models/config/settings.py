@@ -107,7 +107,7 @@ class FitSettings(Settings):
         default="auto", description="Draws before those: 300 of the marginal form, else 1000."
     )
     target_accept: Annotated[float, Field(gt=0.5, lt=1.0)] | Literal["auto"] = Field(
-        default="auto", description="Mean acceptance: 0.8 of the marginal form, else 0.9."
+        default="auto", description="Mean acceptance: 0.85 of the marginal form, else 0.9."
     )
     seed: NonNegativeInt = 1
     cores: PositiveInt | None = Field(
@@ -116,7 +116,7 @@ class FitSettings(Settings):
 
     def sampling(self, *, marginal: bool) -> "Sampling":
         """The same settings with numbers for `auto` (measured over the zoo: docs/sampling.md)."""
-        tune, accept = (300, 0.8) if marginal else (1000, 0.9)
+        tune, accept = (300, 0.85) if marginal else (1000, 0.9)
         return Sampling(
             sampler=self.sampler,
             chains=self.chains,

@@ -67,7 +67,7 @@ def fit(
     data = posterior_tree(
         spec, draws, stats, tree, with_log_likelihood=with_log_likelihood, redrawn=redrawn
     )
-    clock(Step("checks"))
+    clock.to("checks")
     bare = PosteriorFit(
         spec=spec,
         engine="nuts",
@@ -85,21 +85,24 @@ def fit(
 class Clock:
     """Hands steps on and keeps the wall time by what was done.
 
-    compile: until the sampler starts; fit: sampling; draw: effects and predictive draws after it.
+    graph: importing PyMC and building its model; compile: compiling or loading what is compiled,
+    and finding where to start; fit: sampling; draw: effects and predictive draws after it.
     """
 
+    STAGES = (("importing PyMC", "graph"), ("compiling", "compile"), ("sampling", "fit"))
+
     def __init__(self, progress: Progress) -> None:
-        self.progress, self.seconds = progress, dict.fromkeys(("compile", "fit", "draw"), 0.0)
+        self.progress = progress
+        self.seconds = dict.fromkeys(("graph", "compile", "fit", "draw"), 0.0)
         self.now, self.since = "compile", time.perf_counter()
 
     def __call__(self, step: Step) -> None:
-        if step.stage.startswith("sampling"):
-            self._to("fit")
-        elif self.now == "fit" or step.stage == "checks":
-            self._to("draw")
+        found = [name for start, name in self.STAGES if step.stage.startswith(start)]
+        self.to(found[0] if found else "draw" if self.now == "fit" else self.now)
         self.progress(step)
 
-    def _to(self, name: str) -> None:
+    def to(self, name: str) -> None:
+        """From now on time is counted as that of `name`."""
         at = time.perf_counter()
         self.seconds[self.now] += at - self.since
         self.now, self.since = name, at

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
-from numba import njit
 from pytensor.gradient import DisconnectedType, disconnected_type, grad_not_implemented
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_cache_key
 
 from hlm_models.algebra import integrated as kernels
+from hlm_models.algebra.compiled import compiled
 from hlm_models.algebra.integrated import one_factor_density, one_factor_work
 from hlm_models.types import FloatArray, frozen
 
@@ -83,7 +83,7 @@ class Integrated(Op):  # type: ignore[misc]
         return [slopes[:at], slopes[at], slopes[at + 1 :], *rest]
 
 
-@njit(cache=True)
+@compiled()
 def _one_factor_work(blocks, d):  # type: ignore[no-untyped-def]
     q, k, _ = blocks[1].shape
     return one_factor_work(q, k, d)

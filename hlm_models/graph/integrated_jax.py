@@ -16,7 +16,7 @@ __all__: list[str] = []
 
 @jax_funcify.register(Integrated)  # type: ignore[untyped-decorator]
 def _jax(op: Integrated, **_: Any) -> Any:
-    @jax.custom_vjp
+    @jax.custom_vjp  # type: ignore[untyped-decorator]
     def integrated(lam: Any, log_sigma: Any, m: Any, *arrays: Any) -> Any:
         value = jax.ShapeDtypeStruct((), jnp.float64)
         gradient = jax.ShapeDtypeStruct((len(lam) + 1 + len(m),), jnp.float64)

@@ -88,7 +88,10 @@ def _nutpie(model: pm.Model, settings: Sampling, seed: int, progress: Progress) 
     # A blocking call would swallow Ctrl-C and hand back the draws so far.
     while True:
         try:
-            draws: DataTree = handle.wait(timeout=0.2)
+            # A group may have any name; ArviZ warns of one that is called sample.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                draws: DataTree = handle.wait(timeout=0.2)
             return draws
         except TimeoutError:
             continue

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
+from hlm_models.algebra.compiled import compiled
 from hlm_models.algebra.gram import Gram
 from hlm_models.algebra.kernel import LANES, add_levels, work_size
 from hlm_models.errors import FitError, InputErrors
@@ -337,7 +338,7 @@ def _standard_normals(rng, out):  # type: ignore[no-untyped-def]
         out[i] = rng.standard_normal()
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _add_passes(Lambda, G, H, T, S):  # type: ignore[no-untyped-def]
     """S (draws, k, k), zeros at first, of one factor."""
     q, k, _ = H.shape

@@ -4,7 +4,7 @@ x holds, in this order, the standard deviations of every block (one where a term
 it), the free coefficients and sigma, each on the real line (log for a half line, logit for an
 interval, as it is for the whole line), then the canonical partial correlations of every correlated
 term, row by row, each as the logit of (1 + partial) / 2. These are PyMC's own transforms of the
-marginal graph.
+marginal graph, which moves free coefficients without bounds in orthogonal coordinates besides.
 """
 
 from dataclasses import dataclass

@@ -26,7 +26,7 @@ class Target:
     deviations with fold > 0: there sd = fold |sinh u|. Near zero u is a signed sd, far from it a
     logarithm: where the data cannot tell a sd from zero, its logarithm would have a long tail. The
     two signs are one model, correlations with the effect changing theirs, and each has half of
-    the posterior.
+    the posterior. The value is up to a constant: neither that half nor |det whiten| is in it.
     """
 
     spec: ModelSpec

@@ -128,17 +128,19 @@ def _library() -> Any:
 
 def _wait(sampler: Any) -> None:
     """Until all chains are done; Ctrl-C ends them."""
-    while True:
-        try:
-            sampler.wait(0.2)
-            return
-        except TimeoutError:
-            continue
-        except KeyboardInterrupt:
-            sampler.abort()
-            raise
-        except RuntimeError as error:
-            raise FitError(f"the sampler stopped: {str(error).splitlines()[0]}") from error
+    try:
+        while True:
+            try:
+                sampler.wait(0.2)
+                return
+            except TimeoutError:
+                continue
+    except KeyboardInterrupt:
+        # Wherever it came: between two waits too.
+        sampler.abort()
+        raise
+    except RuntimeError as error:
+        raise FitError(f"the sampler stopped: {str(error).splitlines()[0]}") from error
 
 
 def _collect(target: Target, settings: Sampling, results: Any) -> Sampled:

@@ -33,8 +33,18 @@ def warm(target: Target) -> Target:
 
     The search for the mode starts at the REML estimates. Where there is no mode to be found (an
     improper posterior), the estimates themselves are the centre.
+
+    Raises
+    ------
+    FitError
+        the log posterior is not finite at the estimates.
     """
     x = _mode(target, reml_point(target))
+    if not np.isfinite(target(x)[0]):
+        raise FitError(
+            "the log posterior is not finite at the REML estimates: check priors and columns for "
+            "huge values"
+        )
     H = _curvature(target, x)
     folded = replace(target, fold=frozen(_folds(target, x, H)))
     fold = folded.fold
@@ -115,7 +125,6 @@ def reml_point(target: Target) -> FloatArray:
     sigma = max(at.sigma, 1e-8 * float(np.sqrt(spec.design.y_square / n)))
     sd, corr = [], []
     for index, block in enumerate(spec.blocks):
-        Psi = np.zeros((block.q, block.q))
         Lambda = marginal.raw_factor(index, theta)
         Psi = sigma**2 * Lambda @ Lambda.T
         # An effect of which the rows say nothing starts where it moves a row a little.

@@ -40,6 +40,14 @@ def by_name(x):
 def by_module(x):
     return callee.twice(x)
 
+@compiled()
+def by_another(x):
+    return below(x)
+
+@compiled()
+def below(x):
+    return twice(x)
+
 @c_function(types.float64(types.float64))
 def from_c(x):
     return twice(x)
@@ -55,12 +63,11 @@ def alone(x):
 
 RUN = """
 from package import apart, caller
-found = caller.by_name(1.0), caller.by_module(1.0), caller.from_c.ctypes(1.0), apart.alone(1.0)
-dispatchers = caller.by_name, caller.by_module, apart.alone
-hits = [sum(one.stats.cache_hits.values()) for one in dispatchers]
-hits.insert(2, caller.from_c.cache_hits)
-print(*found, *hits)
+functions = caller.by_name, caller.by_module, caller.by_another, apart.alone
+print(*(one(1.0) for one in functions), caller.from_c.ctypes(1.0))
+print(*(sum(one.stats.cache_hits.values()) for one in functions), caller.from_c.cache_hits)
 """
+NAMES = ("by_name", "by_module", "by_another", "alone", "from_c")
 
 
 @pytest.fixture
@@ -72,28 +79,32 @@ def package(tmp_path):
         (folder / name).write_text(text)
 
     def call():
-        """What the four functions give, and whether each came from the cache."""
+        """What the functions give, and those that came from the cache."""
         done = subprocess.run(
             [sys.executable, "-c", RUN], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
-        numbers = [float(word) for word in done.stdout.split()]
-        return numbers[:4], [bool(number) for number in numbers[4:]]
+        given, hits = ([float(word) for word in line.split()] for line in done.stdout.splitlines())
+        return dict(zip(NAMES, given, strict=True)), {
+            name for name, count in zip(NAMES, hits, strict=True) if count
+        }
 
     return folder, call
 
 
 def test_a_change_in_any_file_is_seen_and_without_one_the_cache_is_loaded(package):
     folder, call = package
-    assert call() == ([4.0, 4.0, 4.0, -4.0], [False] * 4)
-    assert call() == ([4.0, 4.0, 4.0, -4.0], [True] * 4)
+    others = [name for name in NAMES if name != "alone"]
+    before = {"alone": -4.0} | dict.fromkeys(others, 4.0)
+    assert call() == (before, set())
+    assert call() == (before, set(NAMES))
     # Two calls away, in a file that the callers do not even name.
     deep = folder / "deep.py"
     deep.write_text(PACKAGE["deep.py"].replace("x + 1.0", "x + 10.0"))
-    assert call() == ([22.0, 22.0, 22.0, -4.0], [False] * 3 + [True])
+    assert call() == (before | dict.fromkeys(others, 22.0), {"alone"})
     callee = folder / "callee.py"
     callee.write_text(PACKAGE["callee.py"].replace("2.0 *", "-3.00 *"))
-    assert call() == ([-33.0, -33.0, -33.0, -4.0], [False] * 3 + [True])
+    assert call() == (before | dict.fromkeys(others, -33.0), {"alone"})
 
 
 def names(function):

@@ -740,14 +740,21 @@ def test_ctrl_c_in_the_second_model_does_not_deny_the_first(folder, capsys, inte
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stage", "pause"), [("compiling", 2.0), ("sampling", 1.0)])
-def test_a_real_ctrl_c_ends_a_run_with_130_and_no_half_folder(stage, pause, tmp_path):
+@pytest.mark.parametrize(
+    ("form", "stage", "pause"),
+    [
+        ("noncentered", "compiling", 2.0),
+        ("noncentered", "sampling", 1.0),
+        ("marginal", "sampling", 1.0),
+    ],
+)
+def test_a_real_ctrl_c_ends_a_run_with_130_and_no_half_folder(form, stage, pause, tmp_path):
     # Enough draws to be in the middle of them; a shell in the background would ignore the signal.
     roots = [str(Path(hlm_models.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "hlm_models", "run", "sleepstudy-slopes"),
-            *("--set", "fit.draws=400000"),
+            *("--set", "fit.draws=400000", "--set", f"fit.parameterization={form}"),
         ],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, roots))},

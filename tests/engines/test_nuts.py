@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from monte_carlo import SUMMARIES, summarised
 
 import hlm_models as hlm
 from hlm_models.cli import main
@@ -36,28 +37,23 @@ NAMES = {
 }
 """Stan's names that differ from ours, by model."""
 
-SUMMARIES = {
-    "mean": (np.mean, {"method": "mean"}),
-    "sd": (lambda draws: np.std(draws, ddof=1), {"method": "sd"}),
-    "q05": (lambda draws: np.quantile(draws, 0.05), {"method": "quantile", "prob": 0.05}),
-    "q95": (lambda draws: np.quantile(draws, 0.95), {"method": "quantile", "prob": 0.95}),
-}
-"""What is compared: the number, and how arviz_stats computes its Monte Carlo standard error."""
+FORMS = {"marginal": 5000, "noncentered": 1500}
+"""Both ways to sample, with the number of draws."""
 
 
-def summarised(draws, which):
-    """One number of draws (chains, draws), and its Monte Carlo standard error."""
-    from arviz_stats.base.array import array_stats
-
-    number, how = SUMMARIES[which]
-    error = array_stats.mcse(draws, chain_axis=0, draw_axis=1, **how)
-    return float(number(draws)), float(error)
-
-
-@pytest.fixture(scope="module", params=list(STAN))
+@pytest.fixture(
+    scope="module", params=[(model, form) for model in STAN for form in FORMS], ids="-".join
+)
 def sampled(request):
-    """A zoo model's name and its posterior."""
-    return request.param, hlm.fit(request.param, engine="nuts", seed=11, draws=1500)
+    """A zoo model's name and its posterior, in one of the forms."""
+    model, form = request.param
+    fit = hlm.fit(model, engine="nuts", seed=11, draws=FORMS[form], parameterization=form)
+    assert fit.parameterization == form
+    return model, fit
+
+
+def test_the_form_that_these_models_take_by_themselves_is_marginal():
+    assert {hlm.build(model).parameterization for model in STAN} == {"marginal"}
 
 
 @pytest.mark.parametrize("model", list(STAN))
@@ -100,7 +96,7 @@ def test_the_chains_of_a_zoo_model_have_converged(sampled):
     assert fit.divergences == 0
     assert fit.converged
     assert {"r_hat", "ess_bulk", "ess_tail", "divergences", "energy", "tree_depth"} <= set(by_code)
-    assert {"read", "build", "compile", "fit"} <= set(fit.seconds)
+    assert {"read", "build", "compile", "fit", "draw"} == set(fit.seconds)
     assert min(fit.seconds.values()) > 0
 
 
@@ -124,10 +120,13 @@ def test_a_real_posterior_has_all_groups_and_named_dims(sampled):
     assert fit.data["posterior"].coords["coef"].values.tolist() == list(fit.spec.design.coef)
 
 
-def test_the_posterior_of_minnesota_radon_is_that_of_exact_quadrature():
+@pytest.mark.parametrize("form", FORMS)
+def test_the_posterior_of_minnesota_radon_is_that_of_exact_quadrature(form):
     spec = hlm.build(QUADRATURE["config"])
     assert spec.design.n == QUADRATURE["rows"]
-    draws = parameter_draws(hlm.fit(spec, engine="nuts", seed=11, draws=1500))
+    fit = hlm.fit(spec, engine="nuts", seed=11, draws=FORMS[form], parameterization=form)
+    assert fit.parameterization == form
+    draws = parameter_draws(fit)
     apart = {}
     for name, exact in QUADRATURE["parameters"].items():
         for which in ("mean", "sd"):
@@ -137,32 +136,57 @@ def test_the_posterior_of_minnesota_radon_is_that_of_exact_quadrature():
     assert {what: z for what, z in apart.items() if not abs(z) < 4} == {}
 
 
-def short(seed, **more):
-    return hlm.fit("dyestuff", engine="nuts", seed=seed, chains=2, draws=60, tune=60, **more)
+def short(model, chains=2, **how):
+    return hlm.fit(model, engine="nuts", chains=chains, draws=60, tune=60, **how)
+
+
+def assert_same_numbers(one, other):
+    """Bit for bit, in every variable of every group."""
+    assert set(one.data.children) == set(other.data.children)
+    for group in one.data.children:
+        for name, values in one.data[group].data_vars.items():
+            np.testing.assert_array_equal(values, other.data[group][name], err_msg=str(name))
 
 
 def test_the_same_seed_gives_the_same_draws_and_another_seed_others():
-    first, again, other = short(3), short(3), short(4)
-    for group in ("posterior", "posterior_predictive", "prior"):
-        for name, values in first.data[group].data_vars.items():
-            np.testing.assert_array_equal(values, again.data[group][name], err_msg=str(name))
-    assert not np.array_equal(first.data["posterior"]["beta"], other.data["posterior"]["beta"])
+    first, again, other = (short("dyestuff", seed=seed) for seed in (3, 3, 4))
+    assert_same_numbers(first, again)
+    for name in ("beta", "sigma", "b_batch"):
+        assert not np.array_equal(first.data["posterior"][name], other.data["posterior"][name])
 
 
-def test_pymc_samples_too_and_is_recorded(tmp_path):
-    fit = hlm.fit(
-        "dyestuff", engine="nuts", sampler="pymc", seed=3, chains=2, draws=100, tune=100, cores=1
+@pytest.mark.parametrize(
+    ("model", "form"),
+    [
+        ("sleepstudy-slopes", "marginal"),
+        ("hsb-slopes-as-outcomes", "marginal"),
+        ("pastes", "marginal"),
+        ("penicillin", "marginal"),
+        ("dyestuff", "noncentered"),
+    ],
+)
+def test_the_number_of_cores_changes_no_bit(model, form):
+    one, other = (
+        short(model, seed=3, parameterization=form, chains=4, cores=cores) for cores in (1, 3)
     )
-    assert fit.sampler == "pymc"
+    assert {f"b_{block.group}" for block in one.spec.blocks} <= set(one.data["posterior"].data_vars)
+    assert_same_numbers(one, other)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_pymc_samples_too_and_is_recorded(form, tmp_path):
+    fit = short("dyestuff", sampler="pymc", seed=3, cores=1, parameterization=form)
+    assert (fit.sampler, fit.parameterization) == ("pymc", form)
     posterior = fit.data["posterior"]
     assert dict(posterior.sizes) == {
-        "chain": 2, "draw": 100, "coef": 1, "batch": 6, "effect_batch": 1, "effect_batch_2": 1,
+        "chain": 2, "draw": 60, "coef": 1, "batch": 6, "effect_batch": 1, "effect_batch_2": 1,
     }  # fmt: skip
-    assert np.isfinite(posterior["sigma"]).all()
+    assert all(np.isfinite(values).all() for values in posterior.data_vars.values())
     assert {"diverging", "energy"} <= set(fit.data["sample_stats"].data_vars)
     assert {"r_hat", "energy", "tree_depth"} <= {check.code for check in fit.checks}
     hlm.save_fit(fit, tmp_path / "fit.nc")
-    assert hlm.load_fit(tmp_path / "fit.nc", fit.spec).sampler == "pymc"
+    again = hlm.load_fit(tmp_path / "fit.nc", fit.spec)
+    assert (again.sampler, again.parameterization) == ("pymc", form)
 
 
 def test_a_sampler_that_is_not_installed_is_refused(tmp_path, monkeypatch, capsys):

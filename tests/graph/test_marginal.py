@@ -193,10 +193,8 @@ def operation(spec):
     return potential.owner
 
 
-@pytest.mark.parametrize(
-    "formula",
-    ["y ~ x + (1 | school)", pytest.param("y ~ x + (1 | school) + (1 | room)", marks=SLOW)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("formula", ["y ~ x + (1 | school)", "y ~ x + (1 | school) + (1 | room)"])
 def test_compiled_it_gives_the_same_numbers_without_python_objects(formula):
     import pytensor
 
@@ -246,6 +244,7 @@ def test_a_point_that_cannot_be_has_no_density_and_no_slope():
     assert not slopes.any()
 
 
+@pytest.mark.slow
 def test_samplers_on_jax_have_the_same_numbers():
     jax = pytest.importorskip("jax")
     from pymc.sampling.jax import get_jaxified_logp

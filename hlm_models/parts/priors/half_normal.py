@@ -28,7 +28,9 @@ class HalfNormal(Prior):
 
     def elementary(self, *, place: Place) -> Elementary:
         top = float(self.log_density(np.zeros(()), place=place))
-        return Elementary(constant=top, lower=0.0, quadratic=0.5 / self.settled("scale") ** 2)
+        return Elementary(
+            constant=top, lower=0.0, quadratic=0.5 / self.settled("scale") / self.settled("scale")
+        )
 
     @classmethod
     def _pymc(

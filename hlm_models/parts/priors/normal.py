@@ -27,12 +27,14 @@ class Normal(Prior):
         return rng.normal(self.settled("loc"), self.settled("scale"), size)
 
     def normal_form(self) -> tuple[float, float]:
-        return self.settled("loc"), self.settled("scale") ** -2
+        return self.settled("loc"), 1.0 / self.settled("scale") / self.settled("scale")
 
     def elementary(self, *, place: Place) -> Elementary:
         loc = self.settled("loc")
         top = float(self.log_density(np.asarray(loc), place=place))
-        return Elementary(constant=top, loc=loc, quadratic=0.5 / self.settled("scale") ** 2)
+        return Elementary(
+            constant=top, loc=loc, quadratic=0.5 / self.settled("scale") / self.settled("scale")
+        )
 
     @classmethod
     def _pymc(
