@@ -1,7 +1,7 @@
 """Other fitters as warm processes that fit one file and formula on demand.
 
 `lme4` needs R with lme4 on the path; `mixedlm` and `statsmodels` are installed into an environment
-of their own, `benchmarks/.peers`, the first time.
+of their own, `benchmarks/.peers`, the first time. `python` makes such environments.
 """
 
 import shutil
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-VENV = HERE / ".peers"
+FITTERS = (".peers", ("mixedlm", "statsmodels"))
 
 LME4 = """
 suppressMessages(library(lme4))
@@ -67,16 +67,16 @@ class Peer:
         self.process.wait()
 
 
-def python() -> str:
-    """The interpreter of the peers' own environment, made where it is not there."""
-    if not (VENV / "bin" / "python").exists():
-        print("making the environment of the peers", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        subprocess.run(
-            [VENV / "bin" / "python", "-m", "pip", "install", "-q", "mixedlm", "statsmodels"],
-            check=True,
-        )
-    return str(VENV / "bin" / "python")
+def python(folder: str = FITTERS[0], packages: tuple[str, ...] = FITTERS[1]) -> str:
+    """The interpreter of an environment of peers, made where it is not there yet."""
+    venv, wanted = HERE / folder, " ".join(packages)
+    command, made = str(venv / "bin" / "python"), venv / "made"
+    if not made.exists() or made.read_text(encoding="utf-8") != wanted:
+        print(f"making the environment {folder} of the peers", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+        subprocess.run([command, "-m", "pip", "install", "-q", *packages], check=True)
+        made.write_text(wanted, encoding="utf-8")
+    return command
 
 
 def lme4(path: Path, formula: str, groups: list[str], *, reml: bool) -> Peer | None:
