@@ -6,18 +6,15 @@ import numpy as np
 
 from hlm_models.algebra.kernel import level_pass
 from hlm_models.config.settings import FitSettings
-from hlm_models.errors import FitError, RefusalError
+from hlm_models.errors import RefusalError
 from hlm_models.results.estimates import point_fit
 from hlm_models.results.fits import PointFit
 from hlm_models.results.progress import Progress, Step
 from hlm_models.spec.model import ModelSpec
-from hlm_models.spec.optimum import exact_fit, not_finite, optimum
+from hlm_models.spec.optimum import check_response, exact_fit, optimum
 from hlm_models.types import frozen
 
 __all__ = ["fit", "refusals"]
-
-LARGE = 1e140
-"""Sums of squares of a response end below this and above its inverse: variances are squared too."""
 
 DRAWS = False
 """Whether a fit is a posterior."""
@@ -61,15 +58,8 @@ def fit(spec: ModelSpec, settings: FitSettings, progress: Progress, *, reml: boo
     _warm()
     compiled = time.perf_counter()
     progress(Step("cross-products"))
-    left = float(spec.marginal.products.T[-1, -1])
-    if not 1 / LARGE < max(left, spec.design.y_square) < LARGE:
-        raise FitError(
-            f"the response has values of about {float(np.abs(spec.design.y).max()):.0e}, too far "
-            "from 1 to square them twice: give it in another unit"
-        )
-    if not np.isfinite(left):
-        raise not_finite()
-    if left <= 1e-26 * spec.design.y_square:
+    check_response(spec)
+    if float(spec.marginal.products.T[-1, -1]) <= 1e-26 * spec.design.y_square:
         raise exact_fit()
     built = time.perf_counter()
     with spec.marginal.one_thread():

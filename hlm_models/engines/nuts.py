@@ -45,7 +45,7 @@ def fit(
     InputErrors
         the sampler is not installed.
     FitError
-        the sampler found no point to start from, or a chain broke.
+        the response cannot be squared, the sampler found no point to start from, or a chain broke.
     """
     chosen = (
         spec.parameterization if settings.parameterization == "auto" else settings.parameterization
@@ -55,8 +55,10 @@ def fit(
     clock = Clock(progress)
     seed = int(sampling.generate_state(1)[0])
     if chosen == "marginal":
+        from hlm_models.spec.optimum import check_response
         from hlm_models.target.conditional import draw_posterior
 
+        check_response(spec)
         variances, stats = _variances(spec, how, seed, clock)
         clock(Step("drawing the effects"))
         draws, redrawn = draw_posterior(spec, variances, conditional)

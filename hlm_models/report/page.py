@@ -150,12 +150,14 @@ def _forest(
 
 
 def _drawn(fit: PosteriorFit) -> "dict[str, DataArray]":
-    """Some draws of b (chain, draw, J, q) of every group."""
-    from hlm_models.target.conditional import effects
+    """Some draws of b (chain, draw, J, q) of every group; none where the posterior lacks them."""
+    from hlm_models.target.conditional import effects_of, has_effects
 
-    sizes = fit.data["posterior"].sizes
-    step = -(-sizes["chain"] * sizes["draw"] // EFFECT_DRAWS)
-    return effects(fit, at=np.arange(0, sizes["draw"], step))
+    posterior = fit.data["posterior"].to_dataset()
+    if not has_effects(fit.spec, posterior):
+        return {}
+    step = -(-posterior.sizes["chain"] * posterior.sizes["draw"] // EFFECT_DRAWS)
+    return effects_of(fit.spec, posterior, at=np.arange(0, posterior.sizes["draw"], step))
 
 
 def _effects(

@@ -33,9 +33,6 @@ __all__ = [
 ]
 
 Parameterization = Literal["centered", "noncentered", "marginal"]
-LARGE = 1e150
-"""A standard deviation of the response lies below this and above its inverse."""
-
 RESERVED = (
     *("X", "beta", "chain", "coef", "draw", "obs", "offset", "sigma", "weights", "y", "y_obs"),
     *("beta_free", "coef_free", "fit", "likelihood", "turn"),
@@ -160,12 +157,6 @@ def resolve_priors(settings: PriorSettings, design: Design) -> Priors:
     """
     problems: list[Problem] = []
     s_y = _sd(design.y_net)
-    if not 1 / LARGE < s_y < LARGE:
-        raise InputErrors.one(
-            f"the response has a standard deviation of {s_y:.0e}, too far from 1 to scale priors "
-            "by: give it in another unit",
-            key="formula",
-        )
     beta = _beta_priors(settings, design, problems)
     known = {block.group: block for block in design.blocks}
     problems += [

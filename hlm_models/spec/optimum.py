@@ -12,7 +12,7 @@ from hlm_models.spec.marginal import Marginal, lower_factor
 from hlm_models.spec.model import ModelSpec
 from hlm_models.types import FloatArray
 
-__all__ = ["exact_fit", "not_finite", "optimum"]
+__all__ = ["check_response", "exact_fit", "optimum"]
 
 STARTS = tuple(10.0 ** (-k / 2) for k in (1, -1, 2, 0, 3, -2, 4, 5, *range(6, 18)))
 """Relative standard deviations, in scaled columns, that the searches start from, in turn."""
@@ -25,6 +25,9 @@ CLOSE = 1e-7
 
 SAME = 1e-4
 """Ends on a sample of the levels whose criteria differ by less count as one."""
+
+LARGE = 1e140
+"""Sums of squares of a response end below this and above its inverse: variances are squared too."""
 
 ROUNDS = 3
 """Times that a search which ran out of steps is taken up again, with a new curvature."""
@@ -107,6 +110,24 @@ def _search(
     return end
 
 
+def check_response(spec: ModelSpec) -> None:
+    """Whether sums of squares of the response can be worked with.
+
+    Raises
+    ------
+    FitError
+        they, or their squares, are too large or too small for a number, or not finite.
+    """
+    left = float(spec.marginal.products.T[-1, -1])
+    if not 1 / LARGE < max(left, spec.design.y_square) < LARGE:
+        raise FitError(
+            f"the response has values of about {float(np.abs(spec.design.y).max()):.0e}, too far "
+            "from 1 to square them twice: give it in another unit"
+        )
+    if not np.isfinite(left):
+        raise _not_finite()
+
+
 def exact_fit() -> FitError:
     """The failure of a model whose residuals vanish."""
     return FitError("the model fits the data exactly: sigma tends to zero and no fit exists")
@@ -117,11 +138,11 @@ def _finite(found: Sequence[Found]) -> list[Found]:
     if any(one.value == -np.inf for one in found):
         raise exact_fit()
     if not finite:
-        raise not_finite()
+        raise _not_finite()
     return finite
 
 
-def not_finite() -> FitError:
+def _not_finite() -> FitError:
     """The failure of a criterion that is finite nowhere."""
     return FitError("the criterion is not finite anywhere: check the columns for huge values")
 

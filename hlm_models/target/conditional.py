@@ -50,6 +50,7 @@ __all__ = [
     "effects",
     "effects_at",
     "effects_of",
+    "has_effects",
 ]
 
 BLOCK = 100_000
@@ -128,6 +129,12 @@ def effects(fit: PosteriorFit, *, at: IntArray | None = None) -> dict[str, "Data
     return effects_of(fit.spec, fit.data["posterior"].to_dataset(), at=at)
 
 
+def has_effects(spec: ModelSpec, posterior: "Dataset") -> bool:
+    """Whether a posterior holds b, or what it is drawn again from."""
+    stored = all(f"b_{block.group}" in posterior for block in spec.blocks)
+    return stored or EFFECTS_SEED in posterior.attrs
+
+
 def effects_of(
     spec: ModelSpec, posterior: "Dataset", *, at: IntArray | None = None
 ) -> dict[str, "DataArray"]:
@@ -148,10 +155,10 @@ def effects_of(
     wanted = [f"b_{block.group}" for block in spec.blocks]
     if all(name in posterior for name in wanted):
         return {
-            name: posterior[name].isel(draw=at).transpose("chain", "draw", *variables(spec)[name])
-            for name in wanted
+            name: posterior[name].isel(draw=at).transpose("chain", "draw", block.group, ...)
+            for name, block in zip(wanted, spec.blocks, strict=True)
         }
-    if EFFECTS_SEED not in posterior.attrs:
+    if not has_effects(spec, posterior):
         raise InputErrors.one(
             "the posterior has neither the effects b nor the seed that they are drawn from; fit "
             "again",

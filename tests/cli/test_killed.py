@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -104,8 +105,7 @@ def assert_whole(folder):
 
 
 def test_a_run_that_is_killed_while_it_samples_leaves_nothing_and_runs_again(folder):
-    many = ("--set", "fit.draws=100000", "--set", "fit.cores=1")
-    command = ["run", "dyestuff", *many]
+    command = ["run", "dyestuff", "--set", "fit.draws=100000", "--set", "fit.cores=1"]
     process = subprocess.Popen(
         [sys.executable, "-m", "hlm_models", *command],
         stdout=subprocess.DEVNULL,
@@ -120,6 +120,7 @@ def test_a_run_that_is_killed_while_it_samples_leaves_nothing_and_runs_again(fol
         for line in process.stderr:
             if line.strip() == "dyestuff: sampling":
                 break
+        time.sleep(0.3)
         process.kill()
         _, after = process.communicate()
     finally:
@@ -128,7 +129,7 @@ def test_a_run_that_is_killed_while_it_samples_leaves_nothing_and_runs_again(fol
     assert process.returncode == -signal.SIGKILL
     assert after == ""
     assert list(folder.iterdir()) == []
-    assert main([*command[:2], *SHORT]) == 0
+    assert main(command) == 0
     [run] = [one for one in shown(folder / "runs") if one != "dyestuff"]
     assert_whole(folder / "runs" / run)
 
@@ -147,7 +148,7 @@ def test_a_run_that_is_killed_while_it_writes_is_not_there_and_runs_again(at, fo
     assert_whole(folder / "runs" / "dyestuff")
 
 
-@pytest.mark.parametrize("at", ["posterior", "page", "last file"])
+@pytest.mark.parametrize("at", ["posterior", "last file"])
 def test_an_older_run_outlives_one_that_is_killed_while_it_writes_over_it(at, folder):
     command = ["run", "dyestuff", *SHORT, "--out", "there"]
     assert main(command) == 0

@@ -87,5 +87,5 @@ def test_a_description_carries_name_formula_and_parameterization():
     assert found.formula == "travel ~ 1 + (1 | rail)"
     assert found.about.strip()
     kind, _, why = found.parameterization.partition(": ")
-    assert kind in ("centered", "noncentered")
+    assert kind in ("marginal", "centered", "noncentered")
     assert why

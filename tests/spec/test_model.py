@@ -6,6 +6,7 @@ import pytest
 
 from hlm_models import build
 from hlm_models.errors import InputErrors
+from hlm_models.spec.information import latent_parameterization
 
 FRAME = pd.DataFrame(
     {
@@ -253,10 +254,12 @@ def test_the_notes_say_what_was_allowed():
 
 
 def test_the_parameterization_is_the_one_asked_for():
-    for kind in ("centered", "noncentered"):
+    for kind in ("centered", "noncentered", "marginal"):
         assert spec(fit={"parameterization": kind}).parameterization == kind
-    assert "reliability" in spec("y ~ x + (1 | school)").parameterization_why
-    assert spec(fit={"parameterization": "auto"}).parameterization_why
+    found = spec("y ~ x + (1 | school)", fit={"parameterization": "auto"})
+    assert found.parameterization == "marginal"
+    assert found.parameterization_why.startswith("2 numbers are sampled")
+    assert "reliability" in latent_parameterization(found.design)[1]
 
 
 @pytest.mark.parametrize("spread", [0.0, 100.0])
@@ -264,5 +267,5 @@ def test_groups_that_the_rows_pin_down_are_centred(spread):
     rng = np.random.default_rng(2)
     frame = pd.DataFrame({"g": np.repeat([*"abcdefgh"], 20), "y": rng.normal(size=160)})
     frame["y"] += np.repeat(spread * rng.normal(size=8), 20)
-    found = spec("y ~ 1 + (1 | g)", frame=frame)
-    assert found.parameterization == ("centered" if spread else "noncentered")
+    found, _ = latent_parameterization(spec("y ~ 1 + (1 | g)", frame=frame).design)
+    assert found == ("centered" if spread else "noncentered")

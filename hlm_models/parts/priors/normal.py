@@ -27,7 +27,9 @@ class Normal(Prior):
         return rng.normal(self.settled("loc"), self.settled("scale"), size)
 
     def normal_form(self) -> tuple[float, float]:
-        return self.settled("loc"), 1.0 / self.settled("scale") / self.settled("scale")
+        scale = self.settled("scale")
+        # Of a response too small to square the scale is 0; a fit then says so.
+        return self.settled("loc"), 1.0 / scale / scale if scale > 0 else math.inf
 
     def elementary(self, *, place: Place) -> Elementary:
         loc = self.settled("loc")
