@@ -51,7 +51,7 @@ for block in spec.blocks:
 population["sigma"] = posterior["sigma"].values
 steps = sampled[0].steps if sampled else count() if latent else None
 asked = spec.fit.model_copy(update=settings)
-how = asked.sampling(marginal=fit.parameterization == "marginal")
+how = asked.sampling(warm=fit.parameterization == "marginal")
 times = [*began.values(), ended]
 clock.tell(
     population,

@@ -52,7 +52,10 @@ def c_function(signature: Any, **options: Any) -> Callable[[Callable[..., Any]],
 
 
 def sources(function: Callable[..., Any]) -> frozenset[str]:
-    """Files of a function and of all compiled functions and intrinsics that it calls."""
+    """Files of a function and of all compiled functions and intrinsics that it calls.
+
+    Constants that it takes from another file are not followed: a compiled function hands them over.
+    """
     assert isinstance(function, FunctionType)
     found, waiting = {function}, [function]
     while waiting:

@@ -104,19 +104,24 @@ class FitSettings(Settings):
     chains: PositiveInt = 4
     draws: Annotated[int, Field(ge=10)] = 1000
     tune: Annotated[int, Field(ge=50)] | Literal["auto"] = Field(
-        default="auto", description="Draws before those: 300 of the marginal form, else 1000."
+        default="auto",
+        description="Draws before those: 300 of the marginal form, else 1000.",
     )
     target_accept: Annotated[float, Field(gt=0.5, lt=1.0)] | Literal["auto"] = Field(
-        default="auto", description="Mean acceptance: 0.85 of the marginal form, else 0.9."
+        default="auto",
+        description="Mean acceptance: 0.85 of the marginal form, else 0.9.",
     )
     seed: NonNegativeInt = 1
     cores: PositiveInt | None = Field(
         default=None, description="Chains at a time; as many as there are processors by default."
     )
 
-    def sampling(self, *, marginal: bool) -> "Sampling":
-        """The same settings with numbers for `auto` (measured over the zoo: docs/sampling.md)."""
-        tune, accept = (300, 0.85) if marginal else (1000, 0.9)
+    def sampling(self, *, warm: bool) -> "Sampling":
+        """The same settings with numbers for `auto` (measured over the zoo: docs/sampling.md).
+
+        `warm` is whether the sampler is given where to start and which directions to move in.
+        """
+        tune, accept = (300, 0.85) if warm else (1000, 0.9)
         return Sampling(
             sampler=self.sampler,
             chains=self.chains,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hlm_models.config.settings import FitSettings, Sampling
+from hlm_models.config.settings import FitSettings
 from hlm_models.results.checks import Check, graded
 from hlm_models.results.design_checks import design_checks
 from hlm_models.results.fits import PosteriorFit
@@ -50,7 +50,6 @@ def fit(
     chosen = (
         spec.parameterization if settings.parameterization == "auto" else settings.parameterization
     )
-    how = settings.sampling(marginal=chosen == "marginal")
     sampling, tree, conditional = np.random.SeedSequence(settings.seed).spawn(3)
     clock = Clock(progress)
     seed = int(sampling.generate_state(1)[0])
@@ -59,11 +58,12 @@ def fit(
         from hlm_models.target.conditional import draw_posterior
 
         check_response(spec)
-        variances, stats = _variances(spec, how, seed, clock)
+        variances, stats = _variances(spec, settings, seed, clock)
         clock(Step("drawing the effects"))
         draws, redrawn = draw_posterior(spec, variances, conditional)
     else:
-        draws, stats = plain_draws(spec, _graph_draws(spec, chosen, how, seed, clock))
+        raw = _graph_draws(spec, chosen, settings, seed, clock)
+        draws, stats = plain_draws(spec, raw)
         redrawn = None
     clock(Step("predictive draws"))
     data = posterior_tree(
@@ -111,7 +111,7 @@ class Clock:
 
 
 def _variances(
-    spec: ModelSpec, how: Sampling, seed: int, progress: Progress
+    spec: ModelSpec, settings: FitSettings, seed: int, progress: Progress
 ) -> "tuple[VarianceDraws, Mapping[str, NDArray[Any]]]":
     """Draws of what the marginal form samples, and the sampler's statistics.
 
@@ -121,30 +121,30 @@ def _variances(
     progress(Step("loading the kernel"))
     from hlm_models.target.density import target
 
-    found = target(spec) if how.sampler == "nutpie" else None
+    found = target(spec) if settings.sampler == "nutpie" else None
     if found is None:
         from hlm_models.target.draws import variances_of
 
-        raw = _graph_draws(spec, "marginal", how, seed, progress)
+        raw = _graph_draws(spec, "marginal", settings, seed, progress)
         return variances_of(spec, raw)
     from hlm_models.target.nutpie import sample
     from hlm_models.target.start import warm
 
     progress(Step("finding where to start"))
     with spec.marginal.one_thread():
-        sampled = sample(warm(found), how, seed, progress)
+        sampled = sample(warm(found), settings.sampling(warm=True), seed, progress)
     return found.coordinates.values(sampled.x), sampled.statistics
 
 
 def _graph_draws(
-    spec: ModelSpec, chosen: Parameterization, how: Sampling, seed: int, progress: Progress
+    spec: ModelSpec, chosen: Parameterization, settings: FitSettings, seed: int, progress: Progress
 ) -> "DataTree":
     """Draws of the PyMC model, by any of its samplers."""
     progress(Step("importing PyMC"))
     from hlm_models.graph.models import to_pymc
     from hlm_models.graph.sampling import sample
 
-    return sample(to_pymc(spec, chosen), how, seed, progress)
+    return sample(to_pymc(spec, chosen), settings.sampling(warm=False), seed, progress)
 
 
 def sampling_checks(fit: PosteriorFit) -> tuple[Check, ...]:

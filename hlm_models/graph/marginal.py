@@ -1,7 +1,7 @@
 """The marginal graph: the random effects and the conjugate coefficients are integrated out."""
 
 import importlib
-import importlib.util
+import sys
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def to_pymc_marginal(spec: ModelSpec) -> pm.Model:
     """
     split, design = integration(spec), spec.design
     names = coords(spec) | {"coef_free": [design.coef[k] for k in split.free]}
-    if importlib.util.find_spec("jax") is not None:
+    if "jax" in sys.modules:
         importlib.import_module("hlm_models.graph.integrated_jax")
     with pm.Model(coords=names) as model:
         m = _data("fit", split.fit)

@@ -1,15 +1,17 @@
 """PyMC models to draws: the samplers' glue."""
 
+import importlib
 import importlib.util
 import logging
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pymc as pm
 
 from hlm_models.config.settings import Sampling
-from hlm_models.errors import FitError, InputErrors
+from hlm_models.errors import InputErrors
 from hlm_models.results.progress import Progress, Step
+from hlm_models.target.nutpie import teller, wait
 
 if TYPE_CHECKING:
     from xarray import DataTree
@@ -35,6 +37,9 @@ def sample(model: pm.Model, settings: Sampling, seed: int, progress: Progress) -
         )
     if settings.sampler == "nutpie":
         return _nutpie(model, settings, seed, progress)
+    if settings.sampler in ("numpyro", "blackjax"):
+        # These take the graph to JAX, where our kernel needs a form of its own.
+        importlib.import_module("hlm_models.graph.integrated_jax")
     progress(Step(f"sampling with {settings.sampler}"))
     with model, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -61,16 +66,6 @@ def _nutpie(model: pm.Model, settings: Sampling, seed: int, progress: Progress) 
         warnings.simplefilter("ignore")
         compiled = nutpie.compile_pymc_model(model, backend="numba")
 
-    def tell(chains: list[Any]) -> None:
-        progress(
-            Step(
-                "sampling",
-                done=sum(chain.finished_draws for chain in chains),
-                total=settings.chains * (settings.draws + settings.tune),
-                divergences=sum(chain.divergences for chain in chains),
-            )
-        )
-
     handle = nutpie.sample(
         compiled,
         draws=settings.draws,
@@ -81,22 +76,13 @@ def _nutpie(model: pm.Model, settings: Sampling, seed: int, progress: Progress) 
         target_accept=settings.target_accept,
         save_warmup=False,
         progress_bar=False,
-        progress_callback=tell,
+        progress_callback=teller(settings, progress),
         progress_rate=200,
         blocking=False,
     )
     # A blocking call would swallow Ctrl-C and hand back the draws so far.
-    while True:
-        try:
-            # A group may have any name; ArviZ warns of one that is called sample.
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                draws: DataTree = handle.wait(timeout=0.2)
-            return draws
-        except TimeoutError:
-            continue
-        except KeyboardInterrupt:
-            handle.abort()
-            raise
-        except RuntimeError as error:
-            raise FitError(f"the sampler stopped: {str(error).splitlines()[0]}") from error
+    with warnings.catch_warnings():
+        # A group may have any name; ArviZ warns of one that is called sample.
+        warnings.simplefilter("ignore")
+        draws: DataTree = wait(lambda: handle.wait(timeout=0.2), handle.abort)
+    return draws

@@ -132,6 +132,7 @@ def posterior_tree(
     posterior = _dataset(spec, draws)
     if redrawn:
         source = {"entropy": redrawn.seed.entropy, "spawn_key": redrawn.seed.spawn_key}
+        source |= dict(zip(("chains", "draws"), draws["sigma"].shape, strict=True))
         posterior.attrs[EFFECTS_SEED] = json.dumps(source)
     in_time = {name: posterior[name] for name in ("chain", "draw")}
     kept = {STATISTICS[name]: values for name, values in stats.items() if name in STATISTICS}

@@ -78,7 +78,7 @@ def choose_parameterization(design: Design, priors: Priors) -> tuple[Parameteriz
     try:
         marginal = MARGINAL_GRADIENTS * design.coupled.complement.work / SPEED
     except RefusalError:
-        return form, f"the effects of {others} levels are too many to factorise; {why}"
+        return form, f"the {others} effects of the smaller groups are too many to factorise; {why}"
     if marginal > latent:
         compared = f"an effective draw of the marginal form costs about {marginal / latent:.1f}"
         return form, f"{compared} times as much; {why}"

@@ -119,13 +119,13 @@ def check_response(spec: ModelSpec) -> None:
         they, or their squares, are too large or too small for a number, or not finite.
     """
     left = float(spec.marginal.products.T[-1, -1])
+    if np.isnan(left) or np.isnan(spec.design.y_square):
+        raise _not_finite()
     if not 1 / LARGE < max(left, spec.design.y_square) < LARGE:
         raise FitError(
             f"the response has values of about {float(np.abs(spec.design.y).max()):.0e}, too far "
             "from 1 to square them twice: give it in another unit"
         )
-    if not np.isfinite(left):
-        raise _not_finite()
 
 
 def exact_fit() -> FitError:

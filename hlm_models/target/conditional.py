@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
 from hlm_models.algebra.compiled import compiled
 from hlm_models.algebra.gram import Gram
@@ -147,7 +146,8 @@ def effects_of(
     Raises
     ------
     InputErrors
-        the posterior has neither b nor the seed that it is drawn from.
+        the posterior has neither b nor the seed that it is drawn from, or lacks some draws of the
+        one that was sampled.
     """
     from xarray import DataArray
 
@@ -164,8 +164,16 @@ def effects_of(
             "again",
             key=wanted[0],
         )
-    known = {str(name): one.values for name, one in posterior.data_vars.items()}
     source = json.loads(posterior.attrs[EFFECTS_SEED])
+    for name in ("chain", "draw"):
+        if posterior[name].values.tolist() != list(range(source[f"{name}s"])):
+            raise InputErrors.one(
+                f"the effects are drawn again from all {source['chains']} chains of "
+                f"{source['draws']} draws, and some of these are left out: take the effects of the "
+                "whole posterior first",
+                key=wanted[0],
+            )
+    known = {str(name): one.values for name, one in posterior.data_vars.items()}
     seed = np.random.SeedSequence(source["entropy"], spawn_key=tuple(source["spawn_key"]))
     chains = posterior.sizes["chain"]
     b = tuple(np.empty((chains, len(at), block.J, block.q)) for block in spec.blocks)
@@ -339,7 +347,7 @@ def effects_at(
         raise FitError("the effects cannot be drawn: they are not finite at some draw")
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _standard_normals(rng, out):  # type: ignore[no-untyped-def]
     for i in range(len(out)):
         out[i] = rng.standard_normal()
@@ -358,12 +366,12 @@ def _add_passes(Lambda, G, H, T, S):  # type: ignore[no-untyped-def]
                 S[i, c, e] = S[i, e, c] = T[c, e] - S[i, c, e]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _effects_work(q):  # type: ignore[no-untyped-def]
     return LANES * (2 * q * q + 3 * q)
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
+@compiled(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
 def _turn_effects(Lambda, raw, v, sigma, G, H, b, work):  # type: ignore[no-untyped-def] # noqa: PLR0912
     """Standard normals b (draws, J, q) become effects."""
     q, k, J = H.shape

@@ -137,7 +137,9 @@ class Target:
 
 
 def target(spec: ModelSpec) -> Target | None:
-    """The log posterior in plain coordinates; None where a prior has no elementary terms."""
+    """The log posterior in plain coordinates; None for a model that it does not know."""
+    if spec.family.kind != "gaussian" or spec.residual.kind != "iid":
+        return None
     found = coordinates(spec)
     if found is None:
         return None

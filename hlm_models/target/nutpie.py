@@ -7,7 +7,7 @@ which takes longer than sampling most models.
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from hlm_models.target.arrays import copy
 from hlm_models.target.density import Target
 from hlm_models.types import FloatArray
 
-__all__ = ["Sampled", "sample"]
+__all__ = ["Sampled", "sample", "teller", "wait"]
 
 LIBRARY = "nutpie._lib"
 
@@ -63,16 +63,6 @@ def sample(target: Target, settings: Sampling, seed: int, progress: Progress) ->
     def start(chain_seed: int) -> FloatArray:
         return np.random.default_rng(chain_seed).standard_normal(d)
 
-    def tell(chains: list[Any]) -> None:
-        progress(
-            Step(
-                "sampling",
-                done=sum(chain.finished_draws for chain in chains),
-                total=settings.chains * (settings.draws + settings.tune),
-                divergences=sum(chain.divergences for chain in chains),
-            )
-        )
-
     options = library.PyNutsSettings.Diag(seed)
     options.update(
         {
@@ -99,11 +89,11 @@ def sample(target: Target, settings: Sampling, seed: int, progress: Progress) ->
         settings.cores,
         model,
         library.ProgressType.none(),
-        tell,
+        teller(settings, progress),
         200,
         library.PyStorage.arrow(),
     )
-    _wait(sampler)
+    wait(lambda: sampler.wait(0.2), sampler.abort)
     return _collect(target, settings, sampler.take_results())
 
 
@@ -126,18 +116,39 @@ def _library() -> Any:
     return library
 
 
-def _wait(sampler: Any) -> None:
-    """Until all chains are done; Ctrl-C ends them."""
+def teller(settings: Sampling, progress: Progress) -> Callable[[list[Any]], None]:
+    """What nutpie calls with the state of its chains."""
+
+    def tell(chains: list[Any]) -> None:
+        progress(
+            Step(
+                "sampling",
+                done=sum(chain.finished_draws for chain in chains),
+                total=settings.chains * (settings.draws + settings.tune),
+                divergences=sum(chain.divergences for chain in chains),
+            )
+        )
+
+    return tell
+
+
+def wait[Result](poll: Callable[[], Result], abort: Callable[[], object]) -> Result:
+    """What `poll`, which raises TimeoutError until all chains are done, gives; Ctrl-C ends them.
+
+    Raises
+    ------
+    FitError
+        no point to start from was found, or a chain broke.
+    """
     try:
         while True:
             try:
-                sampler.wait(0.2)
-                return
+                return poll()
             except TimeoutError:
                 continue
     except KeyboardInterrupt:
-        # Wherever it came: between two waits too.
-        sampler.abort()
+        # Wherever it came: between two polls too.
+        abort()
         raise
     except RuntimeError as error:
         raise FitError(f"the sampler stopped: {str(error).splitlines()[0]}") from error

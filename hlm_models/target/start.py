@@ -16,7 +16,7 @@ STEPS = 60
 """Most steps of the search for the posterior's mode."""
 
 FAR = 20.0
-"""A mode so far from the REML estimates, in log units, is that of an improper posterior."""
+"""A mode whose logarithms are so far from the REML estimates is that of an improper posterior."""
 
 GRID = np.linspace(-5.0, 4.0, 19)
 """Where the density is looked at along a log sd, in units of its sd at the mode."""
@@ -39,50 +39,50 @@ def warm(target: Target) -> Target:
     FitError
         the log posterior is not finite at the estimates.
     """
-    x = _mode(target, reml_point(target))
-    if not np.isfinite(target(x)[0]):
+    x, unit = reml_point(target), _units(target)
+    target = replace(target, whiten=unit)
+    target = _at_mode(replace(target, centre=frozen(x)))
+    if not np.isfinite(target(np.zeros(target.size))[0]):
         raise FitError(
             "the log posterior is not finite at the REML estimates: check priors and columns for "
             "huge values"
         )
-    H = _curvature(target, x)
-    folded = replace(target, fold=frozen(_folds(target, x, H)))
-    fold = folded.fold
+    fold, x = _folds(target), target.centre
     u = x.copy()
     u[fold > 0] = np.arcsinh(np.exp(x[fold > 0]) / fold[fold > 0])
-    u = _mode(folded, u)
-    curvature, axes = np.linalg.eigh(_curvature(folded, u))
-    whiten = axes / np.sqrt(np.maximum(curvature, FLAT))
-    return replace(folded, centre=frozen(u), whiten=frozen(np.ascontiguousarray(whiten)))
+    folded = replace(target, centre=frozen(u), fold=frozen(fold))
+    # On the edge of what has a density, the detour over u may end beyond it.
+    if np.isfinite(folded(np.zeros(target.size))[0]):
+        target = _at_mode(folded)
+    curvature, axes = np.linalg.eigh(_curvature(target))
+    whiten = unit @ (axes / np.sqrt(np.maximum(curvature, FLAT)))
+    return replace(target, whiten=frozen(np.ascontiguousarray(whiten)))
 
 
-def _folds(target: Target, x: FloatArray, H: FloatArray) -> FloatArray:
-    """The fold of every standard deviation on a half line: the one that makes it most symmetric.
+def _folds(target: Target) -> FloatArray:
+    """The fold (d,) of every standard deviation: the one that makes its density most symmetric.
 
-    Judged by the skewness of the density along it, the other coordinates held at the mode. From
+    Judged by the skewness of the density along it, the other coordinates held at the centre. From
     one that is large beside the sd, which counts in units of the sd itself, to one that is small
-    beside it, which counts in its logarithm.
+    beside it, which counts in its logarithm. Only where the sd may be anything above zero.
     """
-    coordinates = target.coordinates
-    scalars = coordinates.scalars
+    coordinates, x = target.coordinates, target.centre
+    steepest = np.diag(_curvature(target))
     fold = np.zeros(target.size)
-    for k in range(len(scalars) - 1 - len(coordinates.integration.free)):
-        if not (np.isfinite(scalars[k, 1]) and np.isinf(scalars[k, 2])):
+    for k in range(len(coordinates.scalars) - 1 - len(coordinates.integration.free)):
+        lower, upper = coordinates.scalars[k, 1:3]
+        if not (lower == 0 and np.isinf(upper)):
             continue
-        steep = float(np.sqrt(max(H[k, k], FLAT)))
-        log_sd = x[k] + GRID / steep
-        density = np.empty(len(log_sd))
-        for i, value in enumerate(log_sd):
-            at = x.copy()
-            at[k] = value
-            density[i] = target(at)[0]
+        steep = float(np.sqrt(max(steepest[k], FLAT)))
+        steps = GRID / steep
+        density = np.array([target(step * np.eye(target.size)[k])[0] for step in steps])
         density = np.exp(density - np.nanmax(density))
         # Of log sd; the same points carry the same mass in every other coordinate.
         mass = np.where(np.isfinite(density), density, 0.0)
-        middle = np.exp(x[k])
-        candidates = middle / steep * FOLDS
-        skew = [abs(_skewness(np.arcsinh(np.exp(log_sd) / one), mass)) for one in candidates]
-        fold[k] = candidates[int(np.argmin(skew))]
+        candidates = np.exp(x[k]) / steep * FOLDS
+        sd = np.exp(x[k] + steps)
+        skew = [abs(_skewness(np.arcsinh(sd / one), mass)) for one in candidates]
+        fold[k] = candidates[int(np.argmin(np.nan_to_num(skew, nan=np.inf)))]
     return fold
 
 
@@ -93,22 +93,46 @@ def _skewness(values: FloatArray, mass: FloatArray) -> float:
     return float(np.sum(weight * centred**3) / np.sqrt(variance) ** 3)
 
 
-def _mode(target: Target, x: FloatArray) -> FloatArray:
-    """A mode near `x`, or `x` itself where the search leads far away or nowhere."""
+def _at_mode(target: Target) -> Target:
+    """The same, centred on a mode nearby; as it is where the search leads far or nowhere."""
 
     def downhill(at: FloatArray) -> tuple[float, FloatArray]:
         value, gradient = target(at)
         return -value, -gradient
 
-    found = minimise(downhill, x, tolerance=1e-3, steps=STEPS)
-    near = np.isfinite(found.value) and float(np.abs(found.x - x).max()) < FAR
-    return found.x if near else x
+    found = minimise(downhill, np.zeros(target.size), tolerance=1e-3, steps=STEPS)
+    step = target.whiten @ found.x
+    logs = np.diag(target.whiten) == 1.0
+    moved = replace(target, centre=frozen(target.centre + step))
+    # Where a mode lies on the edge of what has a density, rounding may take the point beyond it.
+    near = np.isfinite(moved(np.zeros(target.size))[0])
+    return moved if near and float(np.abs(step[logs]).max()) < FAR else target
 
 
-def _curvature(target: Target, x: FloatArray) -> FloatArray:
-    """Second derivatives of minus the log posterior; the identity where they are not finite."""
-    H = hessian(lambda at: -target(at)[1], x)
+def _curvature(target: Target) -> FloatArray:
+    """Minus the second derivatives (d, d) by z at 0; the identity where they are not finite."""
+    H = hessian(lambda at: -target(at)[1], np.zeros(target.size))
     return H if np.isfinite(H).all() else np.eye(target.size)
+
+
+def _units(target: Target) -> FloatArray:
+    """Directions and lengths (d, d) in which the log posterior is of order one, roughly.
+
+    Logarithms and logits are; free coefficients on the whole line have any units, and their least
+    squares say which.
+    """
+    split, design = target.coordinates.integration, target.spec.design
+    found = np.eye(target.size)
+    end = len(target.coordinates.scalars) - 1
+    start = end - len(split.free)
+    line = np.isinf(target.coordinates.scalars[start:end, 1:3]).all(axis=1)
+    if line.any():
+        spread = float(np.sqrt(np.mean((design.y_net - design.y_net.mean()) ** 2)))
+        back = np.linalg.inv(design.x_scaling.R) * spread / np.sqrt(design.n)
+        rows = back[split.free[line]]
+        at = start + np.flatnonzero(line)
+        found[np.ix_(at, at)] = np.linalg.qr(rows.T, mode="r").T
+    return frozen(found)
 
 
 def reml_point(target: Target) -> FloatArray:

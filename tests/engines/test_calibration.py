@@ -113,7 +113,7 @@ def simulated(name):
         model = spec.with_response(draw_response(spec, truth, rng))
         with one_thread():
             start = warm(target(model))
-            x = sample(start, FIT.sampling(marginal=True), int(rng.integers(2**63)), silent).x
+            x = sample(start, FIT.sampling(warm=True), int(rng.integers(2**63)), silent).x
         variances = start.coordinates.values(x[:, ::THIN])
         found.append(Simulated(truth, model, variances, seed.spawn(1)[0]))
     return tuple(found)

@@ -278,7 +278,9 @@ def test_effects_that_are_not_stored_are_asked_for_and_their_seed_is_kept(spec):
     whole = tree(spec, log_likelihood=True)
     posterior = found["posterior"].to_dataset()
     assert "b_subject" not in posterior
-    assert json.loads(posterior.attrs[room.EFFECTS_SEED]) == {"entropy": 11, "spawn_key": [4, 2]}
+    kept = json.loads(posterior.attrs[room.EFFECTS_SEED])
+    sizes = {"chains": posterior.sizes["chain"], "draws": posterior.sizes["draw"]}
+    assert kept == {"entropy": 11, "spawn_key": [4, 2]} | sizes
     for group in ("posterior_predictive", "log_likelihood"):
         np.testing.assert_allclose(found[group]["y_obs"], whole[group]["y_obs"], rtol=1e-12)
     assert room.EFFECTS_SEED not in whole["posterior"].attrs

@@ -19,6 +19,7 @@ from hlm_models.target.conditional import (
     draw_posterior,
     effects,
     effects_at,
+    effects_of,
 )
 from hlm_models.target.draws import VarianceDraws
 
@@ -374,3 +375,11 @@ def test_effects_of_a_posterior_that_has_lost_them_are_an_error(monkeypatch):
     fit.data["posterior"] = fit.data["posterior"].to_dataset().drop_vars("b_subject")
     with pytest.raises(InputErrors, match="neither the effects b nor the seed"):
         effects(fit)
+
+
+@pytest.mark.parametrize("cut", [{"chain": [1]}, {"draw": slice(2, 10)}, {"draw": slice(0, 5)}])
+def test_effects_of_some_draws_of_a_lean_posterior_are_an_error(cut, monkeypatch):
+    fit = posterior_fit(MODELS["flat"](), monkeypatch, stored=False)
+    part = fit.data["posterior"].to_dataset().isel(cut)
+    with pytest.raises(InputErrors, match="all 2 chains of 10 draws, and some of these are left"):
+        effects_of(fit.spec, part)

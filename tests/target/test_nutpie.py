@@ -138,13 +138,12 @@ def test_a_sampler_that_finds_no_start_is_an_error_of_one_line():
 
 
 class Broken:
-    """A sampler whose wait raises this and that, the last of it for ever."""
+    """A sampler that, asked whether it is done, raises this and that, the last of it for ever."""
 
     def __init__(self, *errors):
         self.errors, self.aborted = list(errors), False
 
-    def wait(self, timeout):
-        assert timeout > 0
+    def poll(self):
         error = self.errors.pop(0) if len(self.errors) > 1 else self.errors[0]
         if error is not None:
             raise error
@@ -156,18 +155,19 @@ class Broken:
 def test_ctrl_c_ends_the_chains_and_goes_on():
     sampler = Broken(TimeoutError(), TimeoutError(), KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        nutpie._wait(sampler)
+        nutpie.wait(sampler.poll, sampler.abort)
     assert sampler.aborted
 
 
 def test_a_chain_that_breaks_is_an_error_of_one_line():
+    sampler = Broken(TimeoutError(), RuntimeError("chain 2 is lost\n  at line 7"))
     with pytest.raises(FitError, match=r"^the sampler stopped: chain 2 is lost$"):
-        nutpie._wait(Broken(TimeoutError(), RuntimeError("chain 2 is lost\n  at line 7")))
+        nutpie.wait(sampler.poll, sampler.abort)
 
 
 def test_a_sampler_that_is_done_is_waited_for_no_more():
     sampler = Broken(TimeoutError(), None)
-    nutpie._wait(sampler)
+    nutpie.wait(sampler.poll, sampler.abort)
     assert not sampler.aborted
 
 

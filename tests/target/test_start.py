@@ -203,3 +203,23 @@ def test_the_same_model_starts_at_the_same_bits():
     one, other = (warm(target(build("sleepstudy-slopes"))) for _ in range(2))
     for array in ("centre", "whiten", "fold"):
         np.testing.assert_array_equal(getattr(one, array), getattr(other, array))
+
+
+@pytest.mark.parametrize("unit", [1e8, 1e-8])
+def test_the_unit_of_a_column_with_a_free_coefficient_changes_nothing(unit):
+    head = {"schema": 1, "name": "m", "data": {"source": "frame"}}
+    head |= {"formula": "y ~ x + (x | g)", "priors": {"beta": {"kind": "student_t"}}}
+    frames = (pd.DataFrame({"y": Y, "x": by * (X + 3), "g": GROUP}) for by in (1.0, unit))
+    one, other = (warm(target(build(head, data=frame))) for frame in frames)
+    assert_at_a_round_mode(other)
+    [slope] = [k for k, name in enumerate(one.coordinates.names) if name == "beta[x]"]
+    ends = (found.points(np.zeros(found.size))[slope] for found in (one, other))
+    before, after = ends
+    # As far as the search goes: a twentieth of the coefficient's posterior sd.
+    assert abs(after * unit - before) < 0.05 * np.linalg.norm(one.whiten[slope])
+
+
+def test_a_mode_far_from_reml_is_found_where_the_prior_of_a_coefficient_pulls():
+    priors = {"Intercept": {"kind": "student_t", "df": 4, "loc": 0, "scale": 1}}
+    found = warm(target(made("y ~ x + (x | g)", y=1e4 + 1e3 * Y, beta=priors)))
+    assert_at_a_round_mode(found)
