@@ -4,7 +4,10 @@ numba keeps a compiled function by the state of the file it stands in. A functio
 another file's would stay as it was when that file changes: here its cache is keyed by all of them.
 """
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -15,7 +18,7 @@ from numba.core.ccallback import CFunc
 from numba.core.extending import _Intrinsic
 from numba.core.registry import CPUDispatcher
 
-__all__ = ["c_function", "compiled", "sources"]
+__all__ = ["c_function", "compiled", "sources", "uninterrupted"]
 
 
 class SourcesCache(FunctionCache):  # type: ignore[misc]
@@ -69,3 +72,19 @@ def sources(function: Callable[..., Any]) -> frozenset[str]:
         waiting += called - found
         found |= called
     return frozenset(one.__code__.co_filename for one in found)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A context that a Ctrl-C ends, and not before: the compiler loses one, or fails at it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt

@@ -33,7 +33,7 @@ __all__ = [
     "work_size",
 ]
 
-LANES = 64
+LANES = 128
 """Levels worked on together; the scratch arrays of a block of them stay in the first cache."""
 
 

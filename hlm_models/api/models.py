@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from hlm_models.config.registry import Registry, default_folders
 from hlm_models.errors import InputErrors, Problem, nearest
@@ -291,9 +291,27 @@ def to_pymc(spec: "ModelSpec", parameterization: "Parameterization | None" = Non
     Parameters
     ----------
     parameterization : "centered", "noncentered" or "marginal"; by default one that has all effects
+
+    Raises
+    ------
+    InputErrors
+        `spec` is no model that `build` made, or there is no such parameterization.
     """
-    from hlm_models.graph.models import to_pymc
     from hlm_models.spec.information import latent_parameterization
+    from hlm_models.spec.model import ModelSpec, Parameterization
+
+    if not isinstance(spec, ModelSpec):
+        raise InputErrors.one(
+            f"to_pymc takes a model, hlm.build(...), and this is {type(spec).__name__}", key="spec"
+        )
+    known = get_args(Parameterization)
+    if parameterization is not None and parameterization not in known:
+        raise InputErrors.one(
+            f"{parameterization!r} is none of {', '.join(known)}"
+            f"{nearest(str(parameterization), known)}",
+            key="parameterization",
+        )
+    from hlm_models.graph.models import to_pymc
 
     chosen = parameterization or spec.parameterization
     if parameterization is None and chosen == "marginal":

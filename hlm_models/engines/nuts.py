@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hlm_models.algebra.compiled import uninterrupted
 from hlm_models.config.settings import FitSettings
 from hlm_models.results.checks import Check, graded
 from hlm_models.results.design_checks import design_checks
@@ -54,10 +55,12 @@ def fit(
     clock = Clock(progress)
     seed = int(sampling.generate_state(1)[0])
     if chosen == "marginal":
-        from hlm_models.spec.optimum import check_response
+        from hlm_models.spec.optimum import check_response, exact_fit
         from hlm_models.target.conditional import draw_posterior
 
         check_response(spec)
+        if float(spec.marginal.products.T[-1, -1]) <= 1e-26 * spec.design.y_square:
+            raise exact_fit()
         variances, stats = _variances(spec, settings, seed, clock)
         clock(Step("drawing the effects"))
         draws, redrawn = draw_posterior(spec, variances, conditional)
@@ -118,7 +121,7 @@ def _variances(
     By nutpie on our own compiled function; another sampler, or a prior that this function does not
     know, takes the PyMC model.
     """
-    progress(Step("loading the kernel"))
+    progress(Step("loading compiled code, which is made on first use"))
     from hlm_models.target.density import target
 
     found = target(spec) if settings.sampler == "nutpie" else None
@@ -130,6 +133,8 @@ def _variances(
     from hlm_models.target.nutpie import sample
     from hlm_models.target.start import warm
 
+    with uninterrupted():
+        _ = found.function
     progress(Step("finding where to start"))
     with spec.marginal.one_thread():
         sampled = sample(warm(found), settings.sampling(warm=True), seed, progress)

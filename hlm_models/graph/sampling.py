@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pymc as pm
 
+from hlm_models.algebra.compiled import uninterrupted
 from hlm_models.config.settings import Sampling
 from hlm_models.errors import InputErrors
 from hlm_models.results.progress import Progress, Step
@@ -62,7 +63,7 @@ def _nutpie(model: pm.Model, settings: Sampling, seed: int, progress: Progress) 
     import nutpie
 
     progress(Step("compiling"))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), uninterrupted():
         warnings.simplefilter("ignore")
         compiled = nutpie.compile_pymc_model(model, backend="numba")
 

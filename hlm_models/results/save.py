@@ -22,8 +22,18 @@ def save_fit(fit: Fit, path: str | Path) -> None:
     """Write a fit: a posterior as NetCDF, a point fit as JSON.
 
     The file appears whole or not at all: it is written beside its place and then renamed.
+
+    Raises
+    ------
+    InputErrors
+        the name does not end in .nc (posterior) or has that end (point fit), or has no folder.
     """
     path = Path(path)
+    if (path.suffix == ".nc") != isinstance(fit, PosteriorFit):
+        suffix = ".nc" if isinstance(fit, PosteriorFit) else ".json"
+        raise InputErrors.one(f"a fit by {fit.engine} is saved as {suffix}", file=str(path))
+    if not path.parent.is_dir():
+        raise InputErrors.one(f"there is no folder {path.parent}", file=str(path))
     part = path.with_name(f".{path.name}.part")
     try:
         if isinstance(fit, PosteriorFit):

@@ -168,6 +168,15 @@ def resolve_priors(settings: PriorSettings, design: Design) -> Priors:
         for group in known
         if group in RESERVED or group in _made(design.blocks)
     ]
+    problems += [
+        Problem(
+            f"the group '{group}' has a '/' in its name, and variables of a posterior may not; "
+            "derive a column of another name",
+            key="formula",
+        )
+        for group in known
+        if "/" in group
+    ]
     for group in settings.groups:
         if group not in known:
             problems.append(

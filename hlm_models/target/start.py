@@ -37,6 +37,7 @@ def warm(target: Target) -> Target:
     Raises
     ------
     FitError
+        the model fits the data exactly, so that sigma tends to zero and there is no posterior; or
         the log posterior is not finite at the estimates.
     """
     x, unit = reml_point(target), _units(target)
@@ -143,7 +144,9 @@ def reml_point(target: Target) -> FloatArray:
     try:
         theta, _ = optimum(spec, reml=n > p)
     except FitError:
-        # Residuals of zero: any small sigma will do to start from.
+        # With no fewer effects than rows only the priors tell sigma from the effects.
+        if all(count < n for _, count in marginal.effects):
+            raise
         theta = marginal.start(1.0)
     at = marginal.at(theta, reml=n > p)
     sigma = max(at.sigma, 1e-8 * float(np.sqrt(spec.design.y_square / n)))

@@ -10,11 +10,13 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from monte_carlo import SUMMARIES, summarised
 
 import hlm_models as hlm
 from hlm_models.cli import main
+from hlm_models.errors import FitError
 from hlm_models.results.summary import parameter_draws
 
 pytestmark = pytest.mark.slow
@@ -207,3 +209,10 @@ def test_a_sampler_that_is_not_installed_is_refused(tmp_path, monkeypatch, capsy
         "fit.sampler: blackjax is not installed: pip install 'hlm-models[samplers]', or use nutpie"
     ]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_fits_exactly_is_refused_before_sampling():
+    frame = pd.DataFrame({"x": np.arange(20.0), "g": [*"abcde"] * 4})
+    spec = hlm.build(formula="y ~ x + (1 | g)", data=frame.assign(y=1 + 2 * frame["x"]))
+    with pytest.raises(FitError, match=r"^the model fits the data exactly: sigma tends to zero"):
+        hlm.fit(spec, engine="nuts")

@@ -15,6 +15,7 @@ from graph_coordinates import (
 )
 
 from hlm_models import build, list_models, to_pymc
+from hlm_models.errors import InputErrors
 from hlm_models.spec.integration import integration
 
 ROWS = 600
@@ -261,3 +262,14 @@ def test_samplers_on_jax_have_the_same_numbers():
     assert np.concatenate([np.ravel(one) for one in found]) == pytest.approx(slopes, rel=1e-9)
     two = jax.jit(jax.vmap(in_jax))([np.stack([one, one]) for one in at])
     assert np.asarray(two) == pytest.approx([float(logp)] * 2, rel=1e-12)
+
+
+@pytest.mark.parametrize("wrong", ["marginl", 3])
+def test_a_form_that_is_none_is_refused(wrong):
+    with pytest.raises(InputErrors, match="is none of centered, noncentered, marginal"):
+        to_pymc(build("dyestuff"), parameterization=wrong)
+
+
+def test_what_is_no_model_is_refused():
+    with pytest.raises(InputErrors, match=r"takes a model, hlm.build\(...\), and this is str"):
+        to_pymc("dyestuff", "marginal")

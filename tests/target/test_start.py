@@ -113,11 +113,11 @@ def test_a_mode_is_found_where_reml_is_on_the_boundary_or_nowhere(case):
 
 FAR = {
     "an exact fit by groups": lambda: made(y=EFFECT[GROUP] + X),
-    "an exact fit by coefficients": lambda: made(y=2 + 3 * X),
     "an exact fit by slopes": lambda: made(
         "y ~ x + (x | g)", y=EFFECT[GROUP] + X * EFFECT[-GROUP - 1]
     ),
     "an exact fit, sigma flat": lambda: made(y=EFFECT[GROUP] + X, sigma={"kind": "flat"}),
+    "an exact fit by coefficients": lambda: made(y=2 + 3 * X),
     "priors far from the data": lambda: made(
         beta={"kind": "uniform", "lower": 100, "upper": 101},
         sigma={"kind": "uniform", "lower": 1e-6, "upper": 1e-5},
