@@ -235,9 +235,9 @@ def _drawable(what: str) -> Iterator[None]:
         yield
     except np.linalg.LinAlgError as error:
         raise FitError(
-            f"the {what} cannot be drawn, since at some draw a matrix is not positive definite: the "
-            "effects vary very much more than the rows; centre what makes the levels so far apart, "
-            "or sample with fit.parameterization=centered"
+            f"the {what} cannot be drawn, as a matrix is not positive definite at some draw: "
+            "effects vary very much more than the rows; centre what makes the levels so far "
+            "apart, or sample with fit.parameterization=centered"
         ) from error
 
 
