@@ -6,7 +6,7 @@
 
 compare   every model by every peer; tables here, as Markdown and as JSON in the folder
 gradient  microseconds of a value alone and of a value with its gradient, compiled
-rows      our sampling at 1e4, 1e5 and 1e6 rows of the same 1e4 groups
+rows      our sampling at 3e4, 1e5 and 1e6 rows of the same 1e4 groups
 insteval  ours by parameterisation: seconds per effective draw
 
 Peers, each in its own environment made here the first time: bambi (its default, PyMC's sampler),
@@ -403,7 +403,7 @@ def main() -> None:
     parser.add_argument("--chains", type=int, default=4)
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--tune", type=int, help="of all; by default each package's own")
-    parser.add_argument("--sizes", type=sizes, default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--sizes", type=sizes, default=[30_000, 100_000, 1_000_000])
     parser.add_argument("--groups", type=int, default=10_000, help="of `rows`")
     parser.add_argument("--out", type=Path, default=Path("runs/sampling"))
     given = parser.parse_args()
