@@ -11,7 +11,7 @@ from hlm_models.results.estimates import point_fit
 from hlm_models.results.fits import PointFit
 from hlm_models.results.progress import Progress, Step
 from hlm_models.spec.model import ModelSpec
-from hlm_models.spec.optimum import check_response, exact_fit, optimum
+from hlm_models.spec.optimum import check_response, optimum
 from hlm_models.types import frozen
 
 __all__ = ["fit", "refusals"]
@@ -59,8 +59,6 @@ def fit(spec: ModelSpec, settings: FitSettings, progress: Progress, *, reml: boo
     compiled = time.perf_counter()
     progress(Step("cross-products"))
     check_response(spec)
-    if float(spec.marginal.products.T[-1, -1]) <= 1e-26 * spec.design.y_square:
-        raise exact_fit()
     built = time.perf_counter()
     with spec.marginal.one_thread():
         progress(Step("optimising"))

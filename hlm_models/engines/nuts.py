@@ -55,12 +55,10 @@ def fit(
     clock = Clock(progress)
     seed = int(sampling.generate_state(1)[0])
     if chosen == "marginal":
-        from hlm_models.spec.optimum import check_response, exact_fit
+        from hlm_models.spec.optimum import check_response
         from hlm_models.target.conditional import draw_posterior
 
         check_response(spec)
-        if float(spec.marginal.products.T[-1, -1]) <= 1e-26 * spec.design.y_square:
-            raise exact_fit()
         variances, stats = _variances(spec, settings, seed, clock)
         clock(Step("drawing the effects"))
         draws, redrawn = draw_posterior(spec, variances, conditional)

@@ -12,7 +12,7 @@ from hlm_models.algebra.compiled import uninterrupted
 from hlm_models.config.settings import Sampling
 from hlm_models.errors import InputErrors
 from hlm_models.results.progress import Progress, Step
-from hlm_models.target.nutpie import teller, wait
+from hlm_models.target.waiting import teller, wait
 
 if TYPE_CHECKING:
     from xarray import DataTree

@@ -12,7 +12,7 @@ from hlm_models.spec.marginal import Marginal, lower_factor
 from hlm_models.spec.model import ModelSpec
 from hlm_models.types import FloatArray
 
-__all__ = ["check_response", "exact_fit", "optimum"]
+__all__ = ["check_response", "optimum"]
 
 STARTS = tuple(10.0 ** (-k / 2) for k in (1, -1, 2, 0, 3, -2, 4, 5, *range(6, 18)))
 """Relative standard deviations, in scaled columns, that the searches start from, in turn."""
@@ -111,12 +111,13 @@ def _search(
 
 
 def check_response(spec: ModelSpec) -> None:
-    """Whether sums of squares of the response can be worked with.
+    """Whether sums of squares of the response, and of what X leaves of it, can be worked with.
 
     Raises
     ------
     FitError
-        they, or their squares, are too large or too small for a number, or not finite.
+        they, or their squares, are too large or too small for a number, or not finite; or the
+        coefficients alone fit the response exactly.
     """
     left = float(spec.marginal.products.T[-1, -1])
     if np.isnan(left) or np.isnan(spec.design.y_square):
@@ -126,9 +127,11 @@ def check_response(spec: ModelSpec) -> None:
             f"the response has values of about {float(np.abs(spec.design.y).max()):.0e}, too far "
             "from 1 to square them twice: give it in another unit"
         )
+    if left <= 1e-26 * spec.design.y_square:
+        raise _exact_fit()
 
 
-def exact_fit() -> FitError:
+def _exact_fit() -> FitError:
     """The failure of a model whose residuals vanish."""
     return FitError("the model fits the data exactly: sigma tends to zero and no fit exists")
 
@@ -136,7 +139,7 @@ def exact_fit() -> FitError:
 def _finite(found: Sequence[Found]) -> list[Found]:
     finite = [one for one in found if np.isfinite(one.value)]
     if any(one.value == -np.inf for one in found):
-        raise exact_fit()
+        raise _exact_fit()
     if not finite:
         raise _not_finite()
     return finite

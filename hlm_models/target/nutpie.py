@@ -7,7 +7,7 @@ which takes longer than sampling most models.
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,10 @@ from hlm_models.errors import FitError
 from hlm_models.results.progress import Progress, Step
 from hlm_models.target.arrays import copy
 from hlm_models.target.density import Target
+from hlm_models.target.waiting import teller, wait
 from hlm_models.types import FloatArray
 
-__all__ = ["Sampled", "sample", "teller", "wait"]
+__all__ = ["Sampled", "sample"]
 
 LIBRARY = "nutpie._lib"
 
@@ -114,44 +115,6 @@ def _library() -> Any:
     # A later `import nutpie` must find this one: it may be loaded once in a process.
     sys.modules[LIBRARY] = library
     return library
-
-
-def teller(settings: Sampling, progress: Progress) -> Callable[[list[Any]], None]:
-    """What nutpie calls with the state of its chains."""
-
-    def tell(chains: list[Any]) -> None:
-        progress(
-            Step(
-                "sampling",
-                done=sum(chain.finished_draws for chain in chains),
-                total=settings.chains * (settings.draws + settings.tune),
-                divergences=sum(chain.divergences for chain in chains),
-            )
-        )
-
-    return tell
-
-
-def wait[Result](poll: Callable[[], Result], abort: Callable[[], object]) -> Result:
-    """What `poll`, which raises TimeoutError until all chains are done, gives; Ctrl-C ends them.
-
-    Raises
-    ------
-    FitError
-        no point to start from was found, or a chain broke.
-    """
-    try:
-        while True:
-            try:
-                return poll()
-            except TimeoutError:
-                continue
-    except KeyboardInterrupt:
-        # Wherever it came: between two polls too.
-        abort()
-        raise
-    except RuntimeError as error:
-        raise FitError(f"the sampler stopped: {str(error).splitlines()[0]}") from error
 
 
 def _collect(target: Target, settings: Sampling, results: Any) -> Sampled:

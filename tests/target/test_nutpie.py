@@ -17,6 +17,7 @@ from hlm_models.target import nutpie
 from hlm_models.target.density import target
 from hlm_models.target.nutpie import STATISTICS, sample
 from hlm_models.target.start import warm
+from hlm_models.target.waiting import wait
 from hlm_models.types import frozen
 
 
@@ -155,19 +156,19 @@ class Broken:
 def test_ctrl_c_ends_the_chains_and_goes_on():
     sampler = Broken(TimeoutError(), TimeoutError(), KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        nutpie.wait(sampler.poll, sampler.abort)
+        wait(sampler.poll, sampler.abort)
     assert sampler.aborted
 
 
 def test_a_chain_that_breaks_is_an_error_of_one_line():
     sampler = Broken(TimeoutError(), RuntimeError("chain 2 is lost\n  at line 7"))
     with pytest.raises(FitError, match=r"^the sampler stopped: chain 2 is lost$"):
-        nutpie.wait(sampler.poll, sampler.abort)
+        wait(sampler.poll, sampler.abort)
 
 
 def test_a_sampler_that_is_done_is_waited_for_no_more():
     sampler = Broken(TimeoutError(), None)
-    nutpie.wait(sampler.poll, sampler.abort)
+    wait(sampler.poll, sampler.abort)
     assert not sampler.aborted
 
 
