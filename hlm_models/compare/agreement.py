@@ -114,6 +114,7 @@ def _identity(spec: ModelSpec) -> tuple[object, ...]:
     return (
         design.table.digest,
         design.weights_column,
+        design.known_sd_column,
         design.offset_column,
         design.factors,
         [one.name for one in parameters(spec)],
@@ -280,16 +281,23 @@ def _near_boundary(
         [part] = [part for part in spec.marginal.parts[at] if k in part.columns]
         columns = block.z[:, [k] if part.weight is None else part.columns]
         size = math.sqrt(float(np.mean(np.sum(columns**2, axis=1))))
-        near = float(np.mean(draws[one.name] * size < SMALL * draws["sigma"]))
-        return f"{start}; {near:.0%} of the posterior has the effect below {SMALL:g} sigma"
+        design = spec.design
+        if design.sigma is None:
+            beside, unit = draws["sigma"], "sigma"
+        else:
+            beside = np.asarray(math.exp(-design.log_weights / (2 * design.n)))
+            unit = f"of a typical {design.known_sd_column}"
+        near = float(np.mean(draws[one.name] * size < SMALL * beside))
+        return f"{start}; {near:.0%} of the posterior has the effect below {SMALL:g} {unit}"
     near = float(np.mean(np.abs(draws[one.name]) > STRONG))
     return f"{start}; {near:.0%} of the posterior has |corr| above {STRONG:g}"
 
 
 def _log_prior(spec: ModelSpec, one: Parameter) -> Callable[[FloatArray], FloatArray] | None:
-    """Log density of the parameter's own prior; of a correlation the marginal under LKJ."""
+    """Log density of the parameter's own prior; of a correlation or a matrix the marginal."""
     if one.variable == "sigma":
         sigma = spec.priors.sigma
+        assert sigma is not None, "a sigma that is known is no parameter"
         return lambda x: sigma.log_density(x, place="scale")
     if one.variable == "beta":
         beta = spec.priors.beta[one.index[0]]
@@ -303,8 +311,8 @@ def _log_prior(spec: ModelSpec, one: Parameter) -> Callable[[FloatArray], FloatA
             sd = covariance.sd_priors()[one.index[0] - term.columns.start]
             return lambda x: sd.log_density(x, place="scale")
         if one.index[0] in inside:
-            q = term.q
-            return lambda x: covariance.log_density_corr(x, q)
+            row, column = (place - term.columns.start for place in one.index)
+            return lambda x: covariance.log_density_corr(x, row, column)
     return None
 
 

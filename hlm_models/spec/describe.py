@@ -102,6 +102,8 @@ def _residual(spec: ModelSpec) -> str:
     """The end of a row's equation: the offset, if there is one, and the residual with its law."""
     design = spec.design
     offset = "" if design.offset_column is None else f" + {design.offset_column}ᵢ"
+    if design.known_sd_column is not None:
+        return f"{offset} + eᵢ,   eᵢ ~ N(0, {design.known_sd_column}ᵢ²), known"
     variance = "σ²" if design.weights_column is None else f"σ² / {design.weights_column}ᵢ"
     return f"{offset} + eᵢ,   eᵢ ~ N(0, {variance})"
 
@@ -154,9 +156,11 @@ def _prior_rows(spec: ModelSpec) -> tuple[PriorRow, ...]:
     ]
     for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
         for term, covariance in zip(block.terms, prior.terms, strict=True):
+            names = [name for name, _, _ in free_scales(block, term, covariance)]
             rows += [
-                PriorRow(name, str(sd)) for name, _, sd in free_scales(block, term, covariance)
+                PriorRow(name, text)
+                for name, text in covariance.rows(block.group, term.text, names)
             ]
-            if covariance.correlated:
-                rows.append(PriorRow(f"corr_{block.group} ({term.text})", covariance.corr_text()))
-    return (*rows, PriorRow("sigma", str(spec.priors.sigma)))
+    if spec.priors.sigma is not None:
+        rows.append(PriorRow("sigma", str(spec.priors.sigma)))
+    return tuple(rows)

@@ -62,11 +62,11 @@ class BlockPrior:
 
 @dataclass(frozen=True)
 class Priors:
-    """Resolved priors: no `auto` is left."""
+    """Resolved priors: no `auto` is left; that of sigma is None where sigma is known."""
 
     beta: tuple[Prior, ...]
     blocks: tuple[BlockPrior, ...]
-    sigma: Prior
+    sigma: Prior | None
 
 
 @dataclass(frozen=True)
@@ -189,6 +189,8 @@ def resolve_priors(settings: PriorSettings, design: Design) -> Priors:
     blocks = tuple(_block_prior(settings, block, s_y, problems) for block in design.blocks)
     if problems:
         raise InputErrors(problems)
+    if design.sigma is not None:
+        return Priors(beta, blocks, None)
     # sigma is the residual sd of a row of weight one, which need not be a weight that occurs.
     typical = math.exp(design.log_weights / (2 * design.n))
     return Priors(beta, blocks, settings.sigma.resolve(loc=0.0, scale=s_y * typical))
@@ -277,7 +279,8 @@ def _block_prior(
         default = LKJ() if term.correlated else Diagonal()
         prior = by_term.get(term.text, default)
         effects = block.effects[term.columns]
-        if prior.correlated != term.correlated:
+        alone = prior.single and len(effects) == 1
+        if prior.correlated != term.correlated and not alone:
             problems.append(
                 Problem(_contradiction(prior, term.text, len(effects)), key=f"{key}.kind")
             )
@@ -286,7 +289,7 @@ def _block_prior(
         try:
             resolved.append(prior.resolve(effects, scales))
         except InputErrors as error:
-            problems += [Problem(p.message, key=f"{key}.sd") for p in error.problems]
+            problems += [Problem(p.message, key=f"{key}.{p.key}") for p in error.problems]
     return BlockPrior(tuple(resolved))
 
 

@@ -4,13 +4,20 @@ from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
-from hlm_models.parts.covariances._contract import Covariance, ScalePriors, Structure, one_or_each
+from hlm_models.parts.covariances._contract import (
+    Covariance,
+    MatrixForm,
+    ScalePriors,
+    Structure,
+    one_or_each,
+)
 from hlm_models.parts.shelf import find
 
 __all__ = [
     "COVARIANCES",
     "Covariance",
     "CovariancePrior",
+    "MatrixForm",
     "ScalePriors",
     "Structure",
     "one_or_each",

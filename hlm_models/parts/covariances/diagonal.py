@@ -4,12 +4,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from hlm_models.parts.covariances._contract import Covariance, Structure
+from hlm_models.parts.covariances._contract import Separate, Structure
 from hlm_models.parts.priors import pymc_vector
 from hlm_models.types import FloatArray
 
 
-class Diagonal(Covariance):
+class Diagonal(Separate):
     """Psi = diag(sd^2): the effects of the term are independent."""
 
     correlated: ClassVar[bool] = False

@@ -1,17 +1,24 @@
 """Correlated effects with an LKJ prior on their correlation matrix."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import PositiveFloat
 
-from hlm_models.parts.covariances._contract import Covariance, Structure
+from hlm_models.parts.covariances._contract import Separate, Structure
+from hlm_models.parts.covariances._correlations import (
+    corr_factor,
+    lkj_constant,
+    lkj_shapes,
+    log_beta_corr,
+)
 from hlm_models.parts.priors import pymc_vector
 from hlm_models.types import FloatArray
 
 
-class LKJ(Covariance):
+class LKJ(Separate):
     """p(corr) proportional to |corr|^(eta - 1), with independent priors on the sd.
 
     eta 1 is uniform over correlation matrices; larger values favour small correlations.
@@ -23,6 +30,7 @@ class LKJ(Covariance):
     """
 
     correlated: ClassVar[bool] = True
+    single: ClassVar[bool] = False
     structure: ClassVar[Structure] = "unstructured"
     kind: Literal["lkj"] = "lkj"
     eta: PositiveFloat = 2.0
@@ -32,20 +40,15 @@ class LKJ(Covariance):
         sign, logdet = np.linalg.slogdet(corr)
         if sign <= 0:
             return -np.inf
-        constant = 0.0
-        for k in range(1, q):
-            a = self.eta + (q - k - 1) / 2
-            log_beta = 2 * math.lgamma(a) - math.lgamma(2 * a)
-            constant += (q - k) * ((2 * a - 1) * math.log(2) + log_beta)
-        return self._log_density_sd(sd) + (self.eta - 1) * float(logdet) - constant
+        return self._log_density_sd(sd) + (self.eta - 1) * float(logdet) - lkj_constant(self.eta, q)
 
     def draw(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         sd = self._draw_sd(rng)
-        q = len(sd)
+        q, shapes = len(sd), self.partial_shapes()
         factor = np.zeros((q, q))
         factor[0, 0] = 1.0
         for row, column in zip(*(at.tolist() for at in np.tril_indices(q, -1)), strict=True):
-            a = self._shape(q, column)
+            a = shapes[row * (row - 1) // 2 + column]
             partial = 2 * rng.beta(a, a) - 1
             left = 1.0 - np.sum(factor[row, :column] ** 2)
             factor[row, column] = partial * math.sqrt(left)
@@ -57,7 +60,6 @@ class LKJ(Covariance):
 
     def pymc(self, label: str, dims: str | None) -> tuple[Any, Any]:
         import pymc as pm
-        import pytensor.tensor as pt
 
         priors = self.sd_priors()
         sd = pymc_vector(f"sd_{label}", priors, place="scale", dims=dims)
@@ -65,29 +67,17 @@ class LKJ(Covariance):
         # Partial correlations rather than pm.LKJCorr: its value changed from the correlation
         # matrix to its factor between PyMC 6.3 and 6.4, and elementwise graphs compile faster.
         partial = 2 * pm.Beta(f"partial_{label}", alpha=a, beta=a, shape=len(a)) - 1
-        factor = pt.zeros((q, q))
-        factor = pt.set_subtensor(factor[0, 0], 1.0)
-        for row in range(1, q):
-            left: Any = 1.0
-            for column in range(row):
-                z = partial[row * (row - 1) // 2 + column]
-                factor = pt.set_subtensor(factor[row, column], z * pt.sqrt(left))
-                left = left * (1 - z**2)
-            factor = pt.set_subtensor(factor[row, row], pt.sqrt(left))
-        return sd, factor
+        return sd, corr_factor(partial, q)
 
     def partial_shapes(self) -> FloatArray:
         q = len(self.sd_priors())
-        return np.array([self._shape(q, column) for column in np.tril_indices(q, -1)[1].tolist()])
+        return lkj_shapes(self.eta, q)
 
-    def log_density_corr(self, r: FloatArray, q: int) -> FloatArray:
-        a = self._shape(q, 0)
-        log_beta = 2 * math.lgamma(a) - math.lgamma(2 * a)
-        return (a - 1) * np.log1p(-(r**2)) - log_beta - (2 * a - 1) * math.log(2)
+    def log_density_corr(self, r: FloatArray, row: int, column: int) -> FloatArray:  # noqa: ARG002
+        return log_beta_corr(r, self.eta + (len(self.sd_priors()) - 2) / 2)
 
-    def corr_text(self) -> str:
-        return f"lkj({self.eta:g})"
-
-    def _shape(self, q: int, partialled_out: int) -> float:
-        """Both Beta parameters of a partial correlation given `partialled_out` others."""
-        return self.eta + (q - 2 - partialled_out) / 2
+    def rows(self, group: str, term: str, scales: Sequence[str]) -> list[tuple[str, str]]:
+        return [
+            *super().rows(group, term, scales),
+            (f"corr_{group} ({term})", f"lkj({self.eta:g})"),
+        ]

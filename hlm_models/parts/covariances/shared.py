@@ -6,13 +6,13 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import field_validator
 
-from hlm_models.parts.covariances._contract import Covariance, Structure, one_or_each
+from hlm_models.parts.covariances._contract import Separate, Structure, one_or_each
 from hlm_models.parts.priors import Prior, ScalePrior
 from hlm_models.parts.priors.half_student_t import HalfStudentT
 from hlm_models.types import FloatArray
 
 
-class Shared(Covariance):
+class Shared(Separate):
     """Psi = sd^2 I: the effects of the term are independent and have one variance.
 
     `sd` is one prior, and the density is with respect to that one sd. Its scale, where it is

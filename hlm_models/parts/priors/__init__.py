@@ -4,7 +4,14 @@ from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
-from hlm_models.parts.priors._contract import Auto, Elementary, Place, Prior, pymc_vector
+from hlm_models.parts.priors._contract import (
+    Auto,
+    Elementary,
+    Place,
+    Prior,
+    VarianceForm,
+    pymc_vector,
+)
 from hlm_models.parts.shelf import find
 
 __all__ = [
@@ -15,6 +22,7 @@ __all__ = [
     "Place",
     "Prior",
     "ScalePrior",
+    "VarianceForm",
     "pymc_vector",
 ]
 

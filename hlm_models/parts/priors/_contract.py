@@ -9,7 +9,7 @@ import numpy as np
 from hlm_models.parts.shelf import Part
 from hlm_models.types import FloatArray
 
-__all__ = ["Auto", "Elementary", "Place", "Prior", "pymc_vector"]
+__all__ = ["Auto", "Elementary", "Place", "Prior", "VarianceForm", "pymc_vector"]
 
 Auto = Literal["auto"]
 Place = Literal["location", "scale"]
@@ -32,6 +32,22 @@ class Elementary(NamedTuple):
     spread: float = 1.0
     log_power: float = 0.0
     inverse_square: float = 0.0
+
+
+class VarianceForm(NamedTuple):
+    """The law of a covariance Psi (m, m) whose conditional given its effects is of the same form.
+
+    Psi | a ~ inverse Wishart(nu, scale + 2 df diag(1 / a)), a_k ~ inverse gamma(1/2, 1/spread_k^2);
+    without a where df is 0. Of one number, inverse Wishart(nu, s) is inverse gamma(nu / 2, s / 2).
+    scale (m, m), spread (m,).
+
+    Source: Huang and Wand (2013), doi:10.1214/13-BA815, equation (2).
+    """
+
+    nu: float
+    scale: FloatArray
+    df: float
+    spread: FloatArray
 
 
 class Prior(Part):
@@ -81,6 +97,10 @@ class Prior(Part):
 
         Then the model is sampled as a PyMC graph, which needs no more than `pymc`.
         """
+        return None
+
+    def variance_form(self) -> VarianceForm | None:
+        """The law of x^2, x a standard deviation, where it is conjugate: then Gibbs can draw it."""
         return None
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from hlm_models.errors import InputErrors
-from hlm_models.parts.priors._contract import Elementary, Place, Prior
+from hlm_models.parts.priors._contract import Elementary, Place, Prior, VarianceForm
 from hlm_models.types import FloatArray
 
 
@@ -31,6 +31,10 @@ class Flat(Prior):
 
     def elementary(self, *, place: Place) -> Elementary:
         return Elementary(lower=-math.inf if place == "location" else 0.0)
+
+    def variance_form(self) -> VarianceForm:
+        """Density one in x is x^2 to the power -1/2 in x^2: an inverse gamma with -1 for its nu."""
+        return VarianceForm(nu=-1.0, scale=np.zeros((1, 1)), df=0.0, spread=np.ones(1))
 
     @classmethod
     def _pymc(

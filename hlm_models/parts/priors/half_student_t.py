@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import PositiveFloat
 
-from hlm_models.parts.priors._contract import Auto, Elementary, Place, Prior
+from hlm_models.parts.priors._contract import Auto, Elementary, Place, Prior, VarianceForm
 from hlm_models.types import FloatArray
 
 
@@ -32,6 +32,14 @@ class HalfStudentT(Prior):
         top = float(self.log_density(np.zeros(()), place=place))
         spread = self.df * self.settled("scale") ** 2
         return Elementary(constant=top, lower=0.0, weight=(self.df + 1) / 2, spread=spread)
+
+    def variance_form(self) -> VarianceForm:
+        """A mixture of inverse gammas.
+
+        Source: Wand et al. (2011), doi:10.1214/11-BA631, result 5.
+        """
+        spread = np.array([self.settled("scale")])
+        return VarianceForm(nu=self.df, scale=np.zeros((1, 1)), df=self.df, spread=spread)
 
     @classmethod
     def _pymc(
