@@ -46,6 +46,17 @@ def reference_folder():
     return folder
 
 
+@pytest.fixture(scope="session")
+def nels():
+    """The rows of nels.csv."""
+    import pandas as pd
+
+    folder = os.environ.get("HLM_DATA")
+    if not folder or not (Path(folder) / "nels.csv").exists():
+        pytest.skip("NELS is not bundled, and HLM_DATA does not name the folder of nels.csv")
+    return pd.read_csv(Path(folder) / "nels.csv")
+
+
 def pytest_terminal_summary(terminalreporter):
     reasons = [
         report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)

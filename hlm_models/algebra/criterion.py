@@ -1,4 +1,7 @@
-"""The ML and REML criteria, profiled over the fixed effects and sigma, and the full deviance."""
+"""The ML and REML criteria, profiled over the fixed effects and sigma, and the full deviance.
+
+Where sigma is known, only the fixed effects are profiled out.
+"""
 
 import math
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ class Profiled:
 
     value : () minus twice the (restricted) log likelihood
     beta : (p,) generalised least squares estimate
-    sigma : () residual standard deviation
+    sigma : () residual standard deviation, at its best or known
     factor : (p, p) lower Cholesky factor of S_xx; Var(beta) = sigma^2 S_xx^-1
     r2 : () penalised residual sum of squares
     M : for each factor (q, q), derivative of the value with respect to P = Lambda Lambda'
@@ -35,13 +38,18 @@ class Profiled:
     M: tuple[FloatArray, ...]
 
 
-def profiled(found: "OneFactor | Sweep", n: int, *, reml: bool) -> Profiled:
-    """Criterion and its derivative from one pass of the kernel.
+def profiled(
+    found: "OneFactor | Sweep", n: int, *, reml: bool, sigma: float | None = None
+) -> Profiled:
+    """Criterion and its derivative from one pass of the kernel; `sigma` is given where known.
 
     Source: Bates et al. (2015), doi:10.18637/jss.v067.i01, equations (35) for ML and (41) for REML.
     """
     p = len(found.S) - 1
     beta, factor, r2 = _least_squares(found.S)
+    if sigma is not None:
+        value, M, _ = _deviance(found, n, sigma, beta, factor, r2, reml=reml)
+        return Profiled(value, beta, sigma, factor, r2, M)
     df = n - p if reml else n
     value = found.logdet + df * (1 + math.log(2 * math.pi * r2 / df)) if r2 > 0 else -math.inf
     v = np.append(-beta, 1.0)
@@ -61,8 +69,20 @@ def full_deviance(
     Returns the value, its derivatives with respect to each P = Lambda Lambda' at fixed sigma, and
     its derivative with respect to log sigma.
     """
-    p = len(found.S) - 1
-    beta, factor, r2 = _least_squares(found.S)
+    return _deviance(found, n, sigma, *_least_squares(found.S), reml=reml)
+
+
+def _deviance(
+    found: "OneFactor | Sweep",
+    n: int,
+    sigma: float,
+    beta: FloatArray,
+    factor: FloatArray,
+    r2: float,
+    *,
+    reml: bool,
+) -> tuple[float, tuple[FloatArray, ...], float]:
+    p = len(beta)
     df = n - p if reml else n
     value = found.logdet + df * math.log(2 * math.pi * sigma**2) + r2 / sigma**2
     v = np.append(-beta, 1.0)

@@ -123,9 +123,11 @@ def _resolve(
     from hlm_models.design.formula import names_in, parse
     from hlm_models.parts.families import FAMILIES
     from hlm_models.parts.residuals import RESIDUALS
+    from hlm_models.parts.residuals.known import Known
     from hlm_models.results.progress import Step
     from hlm_models.spec.information import choose_parameterization
-    from hlm_models.spec.model import ModelSpec, resolve_priors
+    from hlm_models.spec.model import ModelSpec
+    from hlm_models.spec.priors import resolve_priors
 
     progress(Step("reading data"))
     started = time.perf_counter()
@@ -141,7 +143,16 @@ def _resolve(
     factors = tuple(dict.fromkeys(name for term in formula.random for name in term.factors))
     if formula.offset and config.offset:
         raise InputErrors.one("the formula has an offset too; leave one of them out", key="offset")
-    numbers = {formula.offset: "formula", config.offset: "offset", config.weights: "weights"}
+    residual = config.residual
+    if isinstance(residual, str):
+        residual = RESIDUALS[residual](kind=residual)
+    known_sd = residual.sd if isinstance(residual, Known) else None
+    numbers = {
+        formula.offset: "formula",
+        config.offset: "offset",
+        config.weights: "weights",
+        known_sd: "residual.sd",
+    }
     table = make_table(
         frame,
         columns=[*formula.predictors, *others],
@@ -163,32 +174,30 @@ def _resolve(
         weights=config.weights,
         contrasts=config.contrasts,
         offset=config.offset,
+        known_sd=known_sd,
     )
     priors = resolve_priors(config.priors, design)
-    chosen = config.fit.parameterization
-    parameterization, why = (
-        choose_parameterization(design, priors)
-        if chosen == "auto"
-        else (chosen, "as the model file says")
-    )
+    parameterization, why = choose_parameterization(design, priors, config.fit.parameterization)
     used = config.model_dump(by_alias=True, mode="json")
     identity = {key: used[key] for key in ("formula", "priors", "family", "residual")}
     # Left out where not given: fits saved by versions without these keys stay readable.
     identity |= {key: used[key] for key in ("weights", "offset", "contrasts") if used[key]}
+    if used["priors"]["preset"] == "weak":
+        identity["priors"] = {key: one for key, one in used["priors"].items() if key != "preset"}
     return ModelSpec(
         name=config.name,
         about=config.about,
         design=design,
         priors=priors,
         family=FAMILIES[config.family](kind=config.family),
-        residual=RESIDUALS[config.residual](kind=config.residual),
+        residual=residual,
         parameterization=parameterization,
         parameterization_why=why,
         fit=config.fit,
         reml=config.reml,
         config=used,
         identity=json.dumps(identity, sort_keys=True),
-        notes=(*table.notes, *design.confounded),
+        notes=(*table.notes, *design.confounded, *priors.notes),
         seconds={"read": read - started, "build": time.perf_counter() - read},
     )
 

@@ -3,6 +3,7 @@
 import math
 import shutil
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -10,15 +11,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hlm_models.api.inference import Inference, Intervals
     from hlm_models.api.runs import Run
+    from hlm_models.calibration.calibrate import Calibration
     from hlm_models.compare.agreement import Agreement
     from hlm_models.inference.f_tests import FTest
     from hlm_models.parts.datasets import Dataset
     from hlm_models.results.checks import Check
     from hlm_models.results.fits import Fit
+    from hlm_models.results.prior import ImpliedPrior
     from hlm_models.spec.describe import Description
     from hlm_models.spec.model import ModelSpec
 
-__all__ = ["dataset_document", "fit", "number", "run", "show", "show_document", "table"]
+__all__ = [
+    "calibration",
+    "dataset_document",
+    "fit",
+    "number",
+    "prior",
+    "run",
+    "show",
+    "show_document",
+    "table",
+]
 
 
 def number(value: float | None) -> str:
@@ -126,6 +139,29 @@ def show_document(
     }
 
 
+def prior(found: "ImpliedPrior") -> str:
+    """What `hlm prior` prints."""
+    rows = [
+        [one.name, *map(number, (one.mean, one.median, one.lower, one.upper, one.observed))]
+        for one in found.quantities
+    ]
+    head = ["quantity", "mean", "median", "5%", "95%", "data"]
+    findings = [
+        textwrap.fill(f"{name}: {sentence}", _width(), subsequent_indent="    ")
+        for name, sentence in found.findings
+    ]
+    drawn = found.data["prior"].sizes["draw"]
+    return "\n".join(
+        [
+            f"{found.spec.name}: {drawn:,} draws from the prior, seed {found.seed}",
+            "",
+            table(head, rows, right=range(1, 6)),
+            *(["", *findings] if findings else []),
+            "",
+        ]
+    )
+
+
 def fit(found: "Fit", inference: "Inference | None" = None) -> str:
     """What `hlm fit` prints, with what was asked about the fit."""
     from hlm_models.results.fits import PointFit
@@ -211,7 +247,11 @@ def _intervals(found: "Intervals") -> str:
 def _beside_formula(spec: "ModelSpec") -> list[str]:
     """What the formula does not say: weights, offset, and the coding of factors."""
     design = spec.design
-    named = {"weights": design.weights_column, "offset": design.offset_column}
+    named = {
+        "weights": design.weights_column,
+        "offset": design.offset_column,
+        "known residual sd": design.known_sd_column,
+    }
     return [
         *(f"{role}: {column}" for role, column in named.items() if column),
         *(f"{factor.name}: {factor.text()}" for factor in design.factors),
@@ -289,6 +329,32 @@ def agreement(found: "Agreement") -> str:
         "ratio: posterior sd over standard error"
     )
     return "\n".join([legend, table(head, rows, right=range(1, 7)), *reasons])
+
+
+def calibration(found: "Calibration") -> str:
+    """What `hlm calibrate` prints."""
+    rows = [
+        [one.name, one.status, _cell("p", one.p), f"{one.worst:.2f}", f"{one.difference:+.3f}"]
+        for one in found.quantities
+    ]
+    settings = found.settings
+    pieces = [
+        f"{found.spec.name} by {found.engine}: {len(found.rows):,} simulations, seed {found.seed}, "
+        f"{settings.chains} chains of {settings.draws:,} draws\n{found.spec.design.formula.text}",
+        table(["quantity", "status", "p", "worst", "difference"], rows, right=(2, 3, 4)),
+        _wrapped(
+            f"Ranks among {found.draws} draws. A quantity fails where p is below "
+            f"{number(found.level)}, so that a correct engine fails with a probability of at most "
+            f"{found.error:g}. worst: the share of the ranks where their ECDF strays most; "
+            "difference: the ECDF there, less that share"
+        ),
+    ]
+    if found.failures:
+        counts = Counter(found.failures.values()).most_common()
+        failed = [[f"{count:,}", message] for message, count in counts]
+        head = ["fits", "failed, saying"]
+        pieces.append(table(head, wrapped(failed, head), right=(0,)))
+    return "\n\n".join([*pieces, checks(found.checks)]) + "\n"
 
 
 def dataset_document(one: "Dataset") -> dict[str, Any]:

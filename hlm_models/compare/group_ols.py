@@ -22,7 +22,10 @@ __all__ = ["AdHoc", "GroupOLS", "GroupedRows", "ad_hoc", "group_ols", "rows_of"]
 
 @dataclass(frozen=True, eq=False)
 class GroupedRows:
-    """X (n, p), y less its offset (n,), weights (n,), and the levels (n,) of one factor."""
+    """X (n, p), y less its offset (n,), weights (n,), and the levels (n,) of one factor.
+
+    `sigma` is the residual standard deviation of a row of weight 1 where it is known, else None.
+    """
 
     X: FloatArray
     y: FloatArray
@@ -31,6 +34,7 @@ class GroupedRows:
     J: int
     group: str
     coef: tuple[str, ...]
+    sigma: float | None
 
     @cached_property
     def root(self) -> FloatArray:
@@ -43,7 +47,7 @@ class GroupOLS:
     """Least-squares coefficients of each group.
 
     estimate, se : (J, k) NaN where a group's rows cannot tell; `se` by the group's own residual
-        variance, NaN too where no residual degree of freedom is left
+        variance, NaN too where no residual degree of freedom is left, or by the known ones
     rss, df : (J,) residual sum of squares and its degrees of freedom
     sizes : (J,) rows
     """
@@ -111,6 +115,8 @@ def group_ols(model: ModelSpec | PointFit | PosteriorFit, group: str | None = No
     kept = np.flatnonzero(found.estimable.any(axis=0))
     df = block.sizes - found.rank
     variance = np.divide(found.rss, df, out=np.full(block.J, np.nan), where=df > 0)
+    if rows.sigma is not None:
+        variance[:] = rows.sigma**2
     return GroupOLS(
         group=block.group,
         labels=block.labels,
@@ -143,4 +149,13 @@ def rows_of(design: Design, block: RandomBlock) -> GroupedRows:
     """The rows of a design with the levels of one of its grouping factors."""
     y = design.y if design.offset is None else design.y - design.offset
     weights = np.ones(design.n) if design.weights is None else design.weights
-    return GroupedRows(design.X, y, weights, block.level, block.J, block.group, design.coef)
+    return GroupedRows(
+        X=design.X,
+        y=y,
+        weights=weights,
+        level=block.level,
+        J=block.J,
+        group=block.group,
+        coef=design.coef,
+        sigma=design.sigma,
+    )

@@ -71,13 +71,17 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class NestedTest:
-    """F test of the smaller of two nested rungs against the larger; NaN where no df is left."""
+    """F test of the smaller of two nested rungs against the larger; NaN where no df is left.
+
+    Where the residual standard deviations are known it is a chi-square test: F is the chi-square
+    over df1, and df2 infinite.
+    """
 
     smaller: RungName
     larger: RungName
     F: float
     df1: int
-    df2: int
+    df2: float
     p: float
 
 
@@ -142,7 +146,8 @@ def ladder(
 
     `between` (on group means, every group counting the same), `pooled` (ignoring groups),
     `intercepts` (one a group), `slopes` (intercept and slopes of each group), `mixed`. Weights
-    and offset of the model count in all of them.
+    and offset of the model count in all of them, and so do known residual standard deviations, in
+    all but the first.
 
     Parameters
     ----------
@@ -167,14 +172,14 @@ def ladder(
     else:
         fit = model
     rows = rows_of(spec.design, block)
-    pooled = _alike("pooled", rows, rows.X, rows.y, rows.weights)
+    pooled = _alike("pooled", rows, rows.X, rows.y, rows.weights, sigma=rows.sigma)
     intercepts, slopes = _intercepts(rows), _slopes(rows)
     pairs = ((pooled, intercepts), (intercepts, slopes), (pooled, slopes))
     return Ladder(
         group=block.group,
         labels=block.labels,
         rungs=(_between(rows), pooled, intercepts, slopes, _mixed(rows, fit, pooled.centred)),
-        tests=tuple(_nested(smaller, larger) for smaller, larger in pairs),
+        tests=tuple(_nested(*pair, known=rows.sigma is not None) for pair in pairs),
     )
 
 
@@ -197,6 +202,7 @@ def _alike(
     y: FloatArray,
     weights: FloatArray,
     note: str = "",
+    sigma: float | None = None,
 ) -> Rung:
     """One regression for all rows."""
     root, one = np.sqrt(weights), np.zeros(len(y), dtype=np.int64)
@@ -216,6 +222,7 @@ def _alike(
         common=_Estimates(rows.coef, found.estimate[0], found.variance[0]),
         groups=_no_groups(rows.J),
         note="; ".join(filter(None, (note, left_out))),
+        sigma=sigma,
     )
 
 
@@ -249,6 +256,7 @@ def _intercepts(rows: GroupedRows) -> Rung:
         note=_listed(
             f"not to be told from the intercepts of {rows.group}", names, found.estimable[0]
         ),
+        sigma=rows.sigma,
     )
 
 
@@ -282,6 +290,7 @@ def _slopes(rows: GroupedRows) -> Rung:
             found.variance[:, kept],
         ),
         note="; ".join(filter(None, notes)),
+        sigma=rows.sigma,
     )
 
 
@@ -379,12 +388,15 @@ def _listed(why: str, names: Sequence[str], kept: BoolArray) -> str:
     return f"left out, {why}: {', '.join(out)}" if out else ""
 
 
-def _nested(smaller: Rung, larger: Rung) -> NestedTest:
-    from scipy.special import fdtrc
+def _nested(smaller: Rung, larger: Rung, *, known: bool) -> NestedTest:
+    from scipy.special import chdtrc, fdtrc
 
-    df1, df2 = larger.p - smaller.p, int(larger.df)
+    df1, df2 = larger.p - smaller.p, math.inf if known else larger.df
     F = p = math.nan
-    if df1 > 0 and df2 > 0 and larger.rss > 0:
+    if known and df1 > 0:
+        F = (smaller.rss - larger.rss) / df1
+        p = float(chdtrc(df1, smaller.rss - larger.rss))
+    elif df1 > 0 and df2 > 0 and larger.rss > 0:
         F = (smaller.rss - larger.rss) / df1 / (larger.rss / df2)
         p = float(fdtrc(df1, df2, F))
     return NestedTest(smaller.name, larger.name, F, df1, df2, p)

@@ -16,6 +16,7 @@ from hlm_models.config.settings import SCHEMA_VERSION, ContrastSettings, ModelCo
 from hlm_models.errors import InputErrors, Problem, nearest
 from hlm_models.parts.covariances import COVARIANCES
 from hlm_models.parts.priors import PRIORS
+from hlm_models.parts.residuals import RESIDUALS
 
 __all__ = ["apply_overrides", "config_from_mapping", "load_config"]
 
@@ -173,6 +174,7 @@ def _beyond_shape(data: dict[str, object]) -> Iterator[tuple[KeyPath, str]]:
     """Faults that the types cannot see."""
     if type(data.get("schema", SCHEMA_VERSION)) is not int:  # True == 1.0 == 1
         yield ("schema",), f"expected {SCHEMA_VERSION}, found {_found(data['schema'])}"
+    yield from _beside_known(data)
     for path, value in _walk(data, ()):
         if isinstance(value, float) and not math.isfinite(value):
             yield path, f"expected a finite number, found {value}"
@@ -184,6 +186,25 @@ def _beyond_shape(data: dict[str, object]) -> Iterator[tuple[KeyPath, str]]:
             yield (*path, "lower"), f"{message}, found {_found(lower)}"
         if _lacks_kind(path, value):
             yield (*path, "kind"), _kind_message(path, data)
+
+
+def _beside_known(data: dict[str, object]) -> Iterator[tuple[KeyPath, str]]:
+    """What would have no effect, or two meanings, beside residual sds that are known."""
+    residual, priors = data.get("residual"), data.get("priors")
+    part = RESIDUALS.get(str(residual.get("kind"))) if isinstance(residual, dict) else None
+    if part is None or not part.known:
+        return
+    if data.get("weights") is not None:
+        yield (
+            ("weights",),
+            "the residual standard deviations are known, so rows have no other weights: leave "
+            "weights out, or derive the column of residual.sd with them in it",
+        )
+    if isinstance(priors, dict) and "sigma" in priors:
+        yield (
+            ("priors", "sigma"),
+            "the residual standard deviations are known, so sigma has no prior: leave it out",
+        )
 
 
 def _walk(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, object]]:
@@ -261,6 +282,8 @@ def _message(path: KeyPath, errors: list[ErrorDetails], data: dict[str, object])
             message = f"is missing{f': add `schema: {SCHEMA_VERSION}`' * (path == ('schema',))}"
         case "extra_forbidden":
             message = _unknown_key(error["loc"])
+        case "union_tag_invalid" | "union_tag_not_found" if path[0] == "residual":
+            message = _residual_kind(found)
         case "union_tag_invalid" | "union_tag_not_found":
             message = _kind_message(path[:-1], data)
         case "value_error":
@@ -270,13 +293,32 @@ def _message(path: KeyPath, errors: list[ErrorDetails], data: dict[str, object])
         case "string_pattern_mismatch":
             letters = "lower-case letters, digits, - and _, with a letter or digit first"
             message = f"expected {letters}, found {_found(found)}"
-        case "literal_error" if path in (("family",), ("residual",)):
-            available = context["expected"].replace("'", "")
-            word = found if isinstance(found, str) else _found(found)
-            message = f"{path[0]} {word} is not available in this version; available: {available}"
+        case "literal_error" if path == ("family",):
+            message = _not_available(path[0], found, [context["expected"].replace("'", "")])
+        case "literal_error" if path == ("residual",) and found in RESIDUALS:
+            message = f"{found} has settings: write {RESIDUALS[found].written}"
+        case "literal_error" if path == ("residual",):
+            written = [part.written for part in RESIDUALS.values()]
+            message = _not_available(path[0], found, written, nearest(found, RESIDUALS))
         case _:
             message = _expectation(errors)
     return message
+
+
+def _not_available(key: str, found: object, written: Sequence[str], hint: str = "") -> str:
+    word = found if isinstance(found, str) else _found(found)
+    available = f"available: {', '.join(written)}"
+    return f"{key} {word} is not available in this version{hint or ';'} {available}"
+
+
+def _residual_kind(found: object) -> str:
+    """Say why the kind of a residual structure, or its absence, does not do."""
+    kind = found.get("kind") if isinstance(found, dict) else None
+    if kind is None:
+        return f"is missing: expected {_either(RESIDUALS)}"
+    if not isinstance(kind, str):
+        return f"expected {_either(RESIDUALS)}, found {_found(kind)}"
+    return f"unknown kind {kind!r}{nearest(kind, RESIDUALS)} (available: {', '.join(RESIDUALS)})"
 
 
 def _expectation(errors: list[ErrorDetails]) -> str:
@@ -313,6 +355,7 @@ _OWNERS: dict[str, type[BaseModel]] = {
     **dict(_owners(ContrastSettings, "contrasts")),
     **PRIORS,
     **COVARIANCES,
+    **RESIDUALS,
 }
 
 _KINDS = {

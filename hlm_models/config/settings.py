@@ -2,23 +2,29 @@
 
 import os
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
     Field,
     NonNegativeInt,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     Tag,
+    model_serializer,
     model_validator,
 )
 
 from hlm_models.parts.covariances import CovariancePrior, one_or_each
-from hlm_models.parts.priors import LocationPrior, ScalePrior
+from hlm_models.parts.priors import LocationPrior, Prior, ScalePrior
+from hlm_models.parts.priors.flat import Flat
 from hlm_models.parts.priors.half_student_t import HalfStudentT
 from hlm_models.parts.priors.normal import Normal
+from hlm_models.parts.priors.unit_information import UnitInformation
+from hlm_models.parts.residuals import Residual, ResidualSettings
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -27,7 +33,9 @@ __all__ = [
     "DataSettings",
     "FileSource",
     "FitSettings",
+    "GibbsSettings",
     "ModelConfig",
+    "Preset",
     "PriorSettings",
     "RemlSettings",
     "Sampling",
@@ -37,6 +45,10 @@ SCHEMA_VERSION = 1
 
 Contrast = Literal["treatment", "sum"]
 """How a factor becomes columns."""
+
+
+Preset = Literal["lecture", "weak", "flat"]
+"""A whole set of priors."""
 
 
 class Settings(BaseModel):
@@ -78,6 +90,10 @@ class ContrastSettings(Settings):
 class PriorSettings(Settings):
     """Priors on the raw scale, the intercept at zero of every predictor; `auto` is worked out."""
 
+    preset: Preset = Field(
+        default="weak",
+        description="What is not said: weak, scaled to the data; lecture, unit_information; flat.",
+    )
     beta: Annotated[
         Annotated[LocationPrior, Tag("one")] | Annotated[dict[str, LocationPrior], Tag("each")],
         Discriminator(one_or_each),
@@ -95,41 +111,76 @@ class PriorSettings(Settings):
     )
     sigma: ScalePrior = Field(default=HalfStudentT(), description="Residual standard deviation.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_preset(cls, given: Any) -> Any:
+        """What is not said of beta and sigma, by the preset; of groups it waits for the design."""
+        if not isinstance(given, dict):
+            return given
+        kind = {"lecture": "unit_information", "flat": "flat"}.get(str(given.get("preset")))
+        return {"beta": {"kind": kind}, "sigma": {"kind": kind}, **given} if kind else given
+
+    @property
+    def beta_default(self) -> Prior:
+        """Prior of a coefficient that is not named where others are."""
+        known = {"weak": Normal(), "lecture": UnitInformation(), "flat": Flat()}
+        return known[self.preset]
+
+
+class GibbsSettings(Settings):
+    """How the engine gibbs sweeps."""
+
+    scheme: Literal["auto", "joint", "effects", "coefficients"] = Field(
+        default="auto",
+        description="What is drawn together: beta and b (joint, auto); b given beta and beta given "
+        "b (effects); the coefficients of every group around beta (coefficients).",
+    )
+    thin: PositiveInt = Field(default=1, description="Sweeps for every draw.")
+
 
 class FitSettings(Settings):
     """How to sample."""
 
     sampler: Literal["nutpie", "pymc", "numpyro", "blackjax"] = "nutpie"
-    parameterization: Literal["auto", "centered", "noncentered", "marginal"] = "auto"
+    parameterization: Literal["auto", "marginal", "latent", "centered", "noncentered"] = Field(
+        default="auto",
+        description="auto: marginal or, where that costs more, latent; latent: the better of both.",
+    )
     chains: PositiveInt = 4
     draws: Annotated[int, Field(ge=10)] = 1000
     tune: Annotated[int, Field(ge=50)] | Literal["auto"] = Field(
         default="auto",
-        description="Draws before those: 300 of the marginal form, else 1000.",
+        description="Draws before those: 300 of the marginal form, 500 of gibbs, else 1000.",
     )
     target_accept: Annotated[float, Field(gt=0.5, lt=1.0)] | Literal["auto"] = Field(
         default="auto",
-        description="Mean acceptance: 0.85 of the marginal form, else 0.9.",
+        description="Mean acceptance: 0.85 of the marginal form, else 0.95.",
     )
     seed: NonNegativeInt = 1
     cores: PositiveInt | None = Field(
         default=None, description="Chains at a time; as many as there are processors by default."
     )
+    gibbs: GibbsSettings = GibbsSettings()
 
     def sampling(self, *, warm: bool) -> "Sampling":
         """The same settings with numbers for `auto` (measured over the zoo: docs/sampling.md).
 
         `warm` is whether the sampler is given where to start and which directions to move in.
         """
-        tune, accept = (300, 0.85) if warm else (1000, 0.9)
+        tune, accept = (300, 0.85) if warm else (1000, 0.95)
         return Sampling(
             sampler=self.sampler,
             chains=self.chains,
             draws=self.draws,
             tune=tune if self.tune == "auto" else self.tune,
             target_accept=accept if self.target_accept == "auto" else self.target_accept,
-            cores=self.cores or min(self.chains, os.cpu_count() or 1),
+            cores=self.threads,
         )
+
+    @property
+    def threads(self) -> int:
+        """How many chains run at a time."""
+        return self.cores or min(self.chains, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +215,16 @@ class RemlSettings(Settings):
         return self
 
 
+def word_or_settings(value: object) -> str:
+    """`word` for a structure that its kind alone says, `settings` for a mapping."""
+    return "word" if isinstance(value, str) else "settings"
+
+
+def shortest(residual: Literal["iid"] | Residual) -> Literal["iid"] | Residual:
+    """The word in place of the mapping that says the same: one model has one form."""
+    return "iid" if isinstance(residual, Residual) and residual.kind == "iid" else residual
+
+
 class ModelConfig(Settings):
     """One model: data, formula, priors and how to fit it."""
 
@@ -190,7 +251,19 @@ class ModelConfig(Settings):
         default=False, description="Fit a macro predictor as a random slope all the same."
     )
     family: Literal["gaussian"] = "gaussian"
-    residual: Literal["iid"] = "iid"
+    residual: Annotated[
+        Annotated[Literal["iid"], Tag("word")] | Annotated[ResidualSettings, Tag("settings")],
+        Discriminator(word_or_settings),
+        AfterValidator(shortest),
+    ] = Field(default="iid", description="One variance, or a column of known sds.")
     priors: PriorSettings = PriorSettings()
     fit: FitSettings = FitSettings()
     reml: RemlSettings = RemlSettings()
+
+    @model_serializer(mode="wrap")
+    def _as_used(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a prior of sigma where the residual is known: there is none."""
+        found: dict[str, Any] = written(self)
+        if isinstance(self.residual, Residual) and self.residual.known:
+            found.get("priors", {}).pop("sigma", None)
+        return found

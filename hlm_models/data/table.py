@@ -20,6 +20,15 @@ __all__ = ["Column", "LabelColumn", "NumberColumn", "Table", "make_table"]
 STRAY = 0.2
 """A text column with at most this share of entries that are no numbers is a column of numbers."""
 
+POSITIVE = {
+    "weights": ("a weight", "other weights"),
+    "residual.sd": ("a standard deviation", "another column"),
+}
+"""Keys whose columns are above zero: what each of their numbers is, and what to derive instead."""
+
+FAR = 1e70
+"""A standard deviation beyond this, or below its inverse, cannot be squared twice."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NumberColumn:
@@ -129,7 +138,7 @@ def make_table(
     missing : drop the rows that miss a value in a column used, or raise
     source : what `frame` was read from, for readers
     numbers : further columns that are always numbers, with the key that names each; those of the
-        key `weights` are above zero
+        keys `weights` and `residual.sd` are above zero
 
     Raises
     ------
@@ -179,7 +188,7 @@ def make_table(
     problems += [
         problem
         for name, key in numbers.items()
-        if key == "weights" and (problem := _weight_problem(frame, table.get(name)))
+        if key in POSITIVE and (problem := _positive_problem(frame, table.get(name), key))
     ]
     if problems:
         raise InputErrors(problems)
@@ -287,15 +296,26 @@ def _variation_problems(
     return problems
 
 
-def _weight_problem(frame: pd.DataFrame, column: Column | None) -> Problem | None:
-    if not isinstance(column, NumberColumn) or (column.values > 0).all():
+def _positive_problem(frame: pd.DataFrame, column: Column | None, key: str) -> Problem | None:
+    if not isinstance(column, NumberColumn):
         return None
-    bad, name = pd.Series(column.values <= 0, index=frame.index), column.name
+    values, name = column.values, column.name
+    if (values > 0).all():
+        far = pd.Series((values < 1 / FAR) | (values > FAR), index=frame.index)
+        if key == "weights" or not far.any():
+            return None
+        return Problem(
+            f"{name} is {values[int(far.argmax())]:g} in row {_first_row(far)}, too far from 1 to "
+            "be squared twice; derive it, and the response, in another unit",
+            key=key,
+        )
+    bad = pd.Series(values <= 0, index=frame.index)
+    one, others = POSITIVE[key]
     return Problem(
-        f"{name} is {column.values[int(bad.argmax())]:g} in row {_first_row(bad)}, and in "
-        f"{bad.sum()} of {len(frame)} rows not above 0 as a weight must be; leave these rows out "
-        f"with `where: {name} > 0`, or derive other weights",
-        key="weights",
+        f"{name} is {values[int(bad.argmax())]:g} in row {_first_row(bad)}, and in "
+        f"{bad.sum()} of {len(frame)} rows not above 0 as {one} must be; leave these rows out "
+        f"with `where: {name} > 0`, or derive {others}",
+        key=key,
     )
 
 

@@ -94,8 +94,9 @@ class Design:
 
     `x_scaling` makes the columns of X orthogonal inside the computations; the model is the same.
     `weights` (n,) are precisions, residual variance sigma^2 / w_i; `offset` (n,) is added to the
-    linear predictor; both with the columns that they are. `y` stays as it was read. `factors` says
-    how columns of labels are coded.
+    linear predictor; both with the columns that they are. Where a column holds the residual
+    standard deviations themselves, `known_sd_column`, weights are their inverse squares and sigma
+    is 1. `y` stays as it was read. `factors` says how columns of labels are coded.
     """
 
     formula: Formula
@@ -112,6 +113,7 @@ class Design:
     offset: FloatArray | None
     weights_column: str | None
     offset_column: str | None
+    known_sd_column: str | None
     factors: tuple[Factor, ...]
 
     @property
@@ -121,6 +123,11 @@ class Design:
     @property
     def p(self) -> int:
         return len(self.coef)
+
+    @property
+    def sigma(self) -> float | None:
+        """1 where the residual standard deviations are known; None where sigma is a parameter."""
+        return None if self.known_sd_column is None else 1.0
 
     @cached_property
     def log_weights(self) -> float:
@@ -215,6 +222,7 @@ def build_design(
     weights: str | None = None,
     contrasts: Mapping[str, Contrast | ContrastSettings] = MappingProxyType({}),
     offset: str | None = None,
+    known_sd: str | None = None,
 ) -> Design:
     """Design of `formula` on `table`.
 
@@ -225,6 +233,7 @@ def build_design(
     weights : column of precisions, above 0
     contrasts : coding of factors among the predictors
     offset : column that is added to the linear predictor, where the formula names none
+    known_sd : column of known residual standard deviations, above 0, in place of weights
 
     Raises
     ------
@@ -274,6 +283,8 @@ def build_design(
         raise InputErrors(problems)
     used = set(encoding.columns)
     given = None if weights is None else table.number(weights)
+    if known_sd is not None:
+        given = frozen(table.number(known_sd) ** -2.0)
     if given is not None:
         R = triangle(X, scaled, root_weights=np.sqrt(given))
     return Design(
@@ -294,6 +305,7 @@ def build_design(
         offset=added,
         weights_column=weights,
         offset_column=offset_column,
+        known_sd_column=known_sd,
         factors=_described(factors, [side for _, side in sides]),
     )
 

@@ -24,7 +24,7 @@ def refusals(spec: ModelSpec) -> tuple[str, ...]:
     """Why the fitter cannot fit this model; empty where it can."""
     reasons = []
     for term, effects in spec.marginal.effects:
-        if effects >= spec.design.n:
+        if spec.design.sigma is None and effects >= spec.design.n:
             reasons.append(
                 f"({term.text}) has {effects} random effects for {spec.design.n} rows: they "
                 "cannot be told from the residual"

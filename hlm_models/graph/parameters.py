@@ -10,7 +10,8 @@ from pymc.logprob.transforms import Transform
 
 from hlm_models.design.build import RandomBlock
 from hlm_models.parts.priors import Prior, pymc_vector
-from hlm_models.spec.model import BlockPrior, ModelSpec
+from hlm_models.spec.model import ModelSpec
+from hlm_models.spec.priors import BlockPrior
 from hlm_models.types import FloatArray
 
 __all__ = ["coefficients", "coords", "covariance", "residual_sd"]
@@ -62,8 +63,10 @@ def coefficients(name: str, priors: Sequence[Prior], R: FloatArray, dims: str) -
 
 
 def residual_sd(spec: ModelSpec) -> Any:
-    """The variable sigma."""
+    """The variable sigma; one that is known is the constant 1."""
     prior = spec.priors.sigma
+    if prior is None:
+        return pm.Deterministic("sigma", pt.constant(1.0))
     return type(prior).pymc("sigma", prior.numbers(), place="scale")
 
 

@@ -22,10 +22,11 @@ class FTest:
 
 
 def f_test(F: float, num_df: int, den_df: float, *, scale: float = 1.0) -> FTest:
-    """The test of an F that contains `scale` already."""
-    from scipy.special import fdtrc
+    """The test of an F that contains `scale` already; with infinite `den_df` a chi-square's."""
+    from scipy.special import chdtrc, fdtrc
 
-    return FTest(num_df, den_df, F, float(fdtrc(num_df, den_df, F)), scale)
+    p = chdtrc(num_df, num_df * F) if np.isinf(den_df) else fdtrc(num_df, den_df, F)
+    return FTest(num_df, den_df, F, float(p), scale)
 
 
 def principal(L: FloatArray, distance: FloatArray, half: FloatArray) -> tuple[FloatArray, ...]:

@@ -10,7 +10,8 @@ G_i = Z E_i Z' and Phi = (X' V^-1 X)^-1, all over sigma^2,
     Q_ij = R' E_i N E_j R             Q_Vj  = -P_j          Q_VV  = Phi^-1
     K_ij = tr(E_i N E_j N)            K_Vj  = tr(E_j N)     K_VV  = n
 
-so that the terms of V drop out of the adjustment, and nothing cancels.
+so that the terms of V drop out of the adjustment, and nothing cancels. A sigma that is known is no
+parameter: W is then the inverse over the eta alone.
 """
 
 from dataclasses import dataclass
@@ -123,7 +124,9 @@ def kenward_roger(fit: PointFit) -> KenwardRoger:
     information[0, 0] = n - p
     information[0, 1:] = information[1:, 0] = mixed + np.trace(PhiP, axis1=1, axis2=2)
     information[1:, 1:] = K - 2 * np.einsum("ab,iajb->ij", Phi, Q) + crossed
-    W = 2 * _inverse(information, np.append(n, np.diag(K)))
+    W, whole = np.zeros_like(information), np.append(n, np.diag(K))
+    free = slice(0 if marginal.design.sigma is None else 1, None)
+    W[free, free] = 2 * _inverse(information[free, free], whole[free])
     U = np.einsum("ij,iajb->ab", W[1:, 1:], Q) - np.einsum("ij,iab,jbc->ac", W[1:, 1:], P, PhiP)
     adjusted = Phi + Phi @ (U + U.T) @ Phi
     return KenwardRoger(

@@ -153,10 +153,10 @@ def likelihood_ratio(
             larger.spec.marginal.scaled_theta(larger.theta),
             reml,
         )
-        rows = collect(
+        rows = np.array(collect(
             task, draws, workers=workers, done={}, keep=lambda index, row: None,  # noqa: ARG005
             stage="simulating the smaller model", progress=progress,
-        )  # fmt: skip
+        ))  # fmt: skip
         drawn = rows[np.isfinite(rows[:, 0]), 0]
         failed = draws - len(drawn)
         if not len(drawn):

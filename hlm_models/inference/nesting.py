@@ -105,10 +105,16 @@ def _same_data(smaller: ModelSpec, larger: ModelSpec) -> None:
         )
     if not np.array_equal(one.y, other.y):
         raise InputErrors.one("the models have different responses: fit both to the same one")
+    if (one.sigma is None) != (other.sigma is None):
+        raise InputErrors.one(
+            "the residual standard deviations are known in one of the models only: give both the "
+            "same residual"
+        )
     for what in ("weights", "offset"):
         left, right = getattr(one, what), getattr(other, what)
         if not (left is right or (left is not None and np.array_equal(left, right))):
-            raise InputErrors.one(f"the models have different {what}: give both the same")
+            named = "residual standard deviations" if one.sigma and what == "weights" else what
+            raise InputErrors.one(f"the models have different {named}: give both the same")
     for block, match in product(one.blocks, other.blocks):
         if set(block.factors) == set(match.factors) and not _same_levels(block, match):
             raise InputErrors.one(

@@ -27,11 +27,15 @@ class Satterthwaite:
         return self.fit.vcov_beta
 
     def rows(self, L: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Variance and degrees of freedom of each row of L (r, p), taken one by one."""
+        """Variance and degrees of freedom of each row of L (r, p), taken one by one.
+
+        Infinite where the variance does not depend on what is estimated.
+        """
         variance = np.einsum("ra,ab,rb->r", L, self.fit.vcov_beta, L)
         slopes = np.einsum("ra,mab,rb->rm", L, self.fit.vcov_slopes, L)
         spread = np.einsum("rm,mk,rk->r", slopes, self.fit.vcov_phi, slopes)
-        return variance, 2 * variance**2 / spread
+        with np.errstate(divide="ignore"):
+            return variance, 2 * variance**2 / spread
 
     def joint(self, L: FloatArray, distance: FloatArray) -> FTest:
         """F test that all `distance` (r,) = L beta - rhs are zero.
@@ -46,9 +50,10 @@ class Satterthwaite:
 
 def _pooled(df: FloatArray) -> float:
     """Degrees of freedom of a mean of squared t with `df` each: its expectation matches F's."""
-    if np.ptp(df) < 1e-8:
+    if np.isfinite(df).all() and np.ptp(df) < 1e-8:
         return float(np.mean(df))
     if np.any(df <= 2):
         return 2.0
-    E = float(np.sum(df / (df - 2)))
-    return 2 * E / (E - len(df))
+    E = float(np.sum(1 / (1 - 2 / df)))
+    beyond = E - len(df)
+    return 2 * E / beyond if beyond > 0 else np.inf

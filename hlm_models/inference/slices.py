@@ -3,8 +3,9 @@
 A coefficient is held by constrained least squares on the blocks of S. A standard deviation of an
 effect is one coordinate of Lambda once the scaled effects are turned so that the effect comes
 first: with Lambda = turn @ ell, ell lower triangular, it is sigma |ell_00| times a constant, and
-log sigma takes the place of ell_00. A correlation is that of the first two turned effects, whose
-standard deviations are squares of coordinates, so that they keep their sign and may be zero.
+log sigma takes the place of ell_00, or nothing where sigma is known. A correlation is that of the
+first two turned effects, whose standard deviations are squares of coordinates, so that they keep
+their sign and may be zero.
 """
 
 import math
@@ -73,7 +74,8 @@ def coefficient(marginal: Marginal, k: int, theta: FloatArray) -> Slice:
 
     def function(value: float, x: FloatArray) -> tuple[float, FloatArray]:
         found = marginal.sweep(x)
-        deviance, M = _held(found, design.n, row, value - float(row @ design.y_fit))
+        away = value - float(row @ design.y_fit)
+        deviance, M = _held(found, design.n, row, away, sigma=design.sigma)
         return deviance, marginal.gradient(x, M)
 
     return Slice(
@@ -85,7 +87,7 @@ def coefficient(marginal: Marginal, k: int, theta: FloatArray) -> Slice:
 
 
 def _held(
-    found: OneFactor | Sweep, n: int, row: FloatArray, value: float
+    found: OneFactor | Sweep, n: int, row: FloatArray, value: float, *, sigma: float | None
 ) -> tuple[float, tuple[FloatArray, ...]]:
     """Deviance, and its derivatives with respect to each P, where row @ beta = value."""
     p = len(row)
@@ -94,8 +96,9 @@ def _held(
     move = (value - float(row @ beta)) / float(row @ towards)
     r2 = S_yy - float(S_xy @ beta) + move**2 * float(row @ towards)
     v = np.append(-(beta + move * towards), 1.0)
-    deviance = found.logdet + n * (1 + math.log(2 * math.pi * r2 / n))
-    return deviance, found.derivative(1.0, (n / r2) * np.outer(v, v))
+    variance = r2 / n if sigma is None else sigma**2
+    deviance = found.logdet + n * math.log(2 * math.pi * variance) + r2 / variance
+    return deviance, found.derivative(1.0, np.outer(v, v) / variance)
 
 
 def residual_sd(marginal: Marginal, theta: FloatArray) -> Slice:
@@ -116,6 +119,19 @@ def effect_sd(marginal: Marginal, index: int, k: int, theta: FloatArray) -> Slic
     """The standard deviation of raw effect k of a block; free: the rest of Lambda, and sigma."""
     n, sigma = marginal.design.n, marginal.at(theta, reml=False).sigma
     frame = _frame(marginal, index, [k])
+    start = frame.enter(theta)
+    unit, relative = frame.size * sigma, abs(float(start[frame.first]))
+    estimate, step = unit * relative if relative > ZERO else 0.0, 0.1 * unit * max(relative, 0.1)
+
+    def beside_known(value: float, x: FloatArray) -> tuple[float, FloatArray]:
+        there = np.insert(x, frame.first, value / unit)
+        inner = frame.leave(there)
+        at = marginal.at(inner, reml=False)
+        return at.value, np.delete(frame.gradient(there, inner, at.M), frame.first)
+
+    if marginal.design.sigma is not None:
+        start = np.delete(start, frame.first)
+        return Slice(beside_known, estimate, start, step=step, low=0.0)
 
     def function(value: float, x: FloatArray) -> tuple[float, FloatArray]:
         residual = math.exp(x[frame.first])
@@ -127,12 +143,8 @@ def effect_sd(marginal: Marginal, index: int, k: int, theta: FloatArray) -> Slic
         gradient[frame.first] = slope - there[frame.first] * gradient[frame.first]
         return deviance, gradient
 
-    start = frame.enter(theta)
-    relative = abs(float(start[frame.first]))
     start[frame.first] = math.log(sigma)
-    unit = frame.size * sigma
-    estimate = unit * relative if relative > ZERO else 0.0
-    return Slice(function, estimate, start, step=0.1 * unit * max(relative, 0.1), low=0.0)
+    return Slice(function, estimate, start, step=step, low=0.0)
 
 
 def correlation(marginal: Marginal, index: int, i: int, j: int, theta: FloatArray) -> Slice | None:
@@ -157,7 +169,9 @@ def correlation(marginal: Marginal, index: int, i: int, j: int, theta: FloatArra
     def function(value: float, x: FloatArray) -> tuple[float, FloatArray]:
         there = unpacked(value, x)
         inner = frame.leave(there)
-        at = profiled(marginal.sweep(inner), marginal.design.n, reml=False)
+        at = profiled(
+            marginal.sweep(inner), marginal.design.n, reml=False, sigma=marginal.design.sigma
+        )
         slopes = frame.gradient(there, inner, at.M)
         s, t = x[first], x[second]
         gradient = np.delete(slopes, third)

@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -10,9 +10,13 @@ __all__ = ["Part", "find"]
 
 
 class Part(BaseModel):
-    """Settings of one part, frozen and closed; `kind` is the word that YAML files use for it."""
+    """Settings of one part, frozen and closed; `kind` is the word that YAML files use for it.
+
+    A `recipe` stands for other parts, which it becomes when the model is resolved.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    recipe: ClassVar[bool] = False
     kind: str
 
 

@@ -50,7 +50,7 @@ def design_checks(spec: ModelSpec) -> tuple[Check, ...]:
             "tells them from the residual",
         )
         for term, count in spec.marginal.effects
-        if count >= spec.design.n
+        if spec.design.sigma is None and count >= spec.design.n
     ]
     found += _prior_conflicts(spec)
     found += [

@@ -49,6 +49,8 @@ def _common(fit: Fit) -> dict[str, Any]:
         "groups": {block.group: block.J for block in spec.blocks},
         "weights": spec.design.weights_column,
         "offset": spec.design.offset_column,
+        "known_sd": spec.design.known_sd_column,
+        "sigma_known": spec.design.sigma is not None,
         "factors": [asdict(factor) for factor in spec.design.factors],
         "converged": fit.converged,
         "singular": fit.singular,

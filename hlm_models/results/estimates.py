@@ -39,8 +39,9 @@ def point_fit(
     # Psi leaves theta free up to rotations: this one can be had again from what is reported.
     theta = marginal.scaled_theta(marginal.raw_theta(theta))
     found = marginal.sweep(theta)
-    at = profiled(found, spec.design.n, reml=reml)
-    if _exact(marginal, at.r2, reml=reml):
+    known = spec.design.sigma is not None
+    at = profiled(found, spec.design.n, reml=reml, sigma=spec.design.sigma)
+    if not known and _exact(marginal, at.r2, reml=reml):
         raise FitError("the model fits the data exactly: sigma tends to zero and no fit exists")
     second = marginal.second_order(theta, at, reml=reml)
     vcov_phi = second.vcov
@@ -60,7 +61,7 @@ def point_fit(
         vcov_slopes=frozen(second.vcov_slopes),
         vcov_phi=frozen(vcov_phi),
         sigma=at.sigma,
-        se_log_sigma=float(np.sqrt(vcov_phi[-1, -1])),
+        se_log_sigma=np.nan if known else float(np.sqrt(vcov_phi[-1, -1])),
         theta=frozen(marginal.raw_theta(theta)),
         random=tuple(
             _random_estimate(marginal, index, phi, vcov_phi, means[index], covariances[index])
@@ -91,10 +92,11 @@ def _exact(marginal: Marginal, r2: float, *, reml: bool) -> bool:
 
 
 def _satterthwaite(vcov: FloatArray, slopes: FloatArray, vcov_phi: FloatArray) -> FloatArray:
-    """df_k = 2 v_k^2 / Var(v_k), v = diag Var(beta) as a function of phi."""
+    """df_k = 2 v_k^2 / Var(v_k), v = diag Var(beta) as a function of phi; infinite for none."""
     v = np.diag(vcov)
     J = np.diagonal(slopes, axis1=1, axis2=2)
-    return np.asarray(2 * v**2 / np.einsum("ik,ij,jk->k", J, vcov_phi, J))
+    with np.errstate(divide="ignore"):
+        return np.asarray(2 * v**2 / np.einsum("ik,ij,jk->k", J, vcov_phi, J))
 
 
 def _random_estimate(

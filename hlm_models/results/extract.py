@@ -106,7 +106,9 @@ def varcorr(fit: PointFit) -> "pd.DataFrame":
 
     Columns group, effect1, effect2 (missing for a variance), vcov, and sdcor: the standard
     deviation or the correlation. The rows are those of `as.data.frame(VarCorr(fit))` of lme4;
-    correlations that the formula fixes at zero have none.
+    correlations that the formula fixes at zero have none. Of known residual standard deviations
+    the last row has the group "Residual (known)", their column as effect1, and no number: each row
+    of the data has its own.
     """
     import pandas as pd
 
@@ -122,7 +124,11 @@ def varcorr(fit: PointFit) -> "pd.DataFrame":
             (block.group, names[j], names[i], float(estimate.cov[i, j]), float(estimate.corr[i, j]))
             for j, i in sorted((j, i) for i, j in free_correlations(block))
         ]
-    rows.append(("Residual", None, None, fit.sigma**2, fit.sigma))
+    known = fit.spec.design.known_sd_column
+    if known is None:
+        rows.append(("Residual", None, None, fit.sigma**2, fit.sigma))
+    else:
+        rows.append(("Residual (known)", known, None, np.nan, np.nan))
     found = pd.DataFrame(rows, columns=["group", "effect1", "effect2", "vcov", "sdcor"])
     # Left to itself, pandas makes a column without any text one of objects.
     return found.astype({"effect1": "str", "effect2": "str"})
@@ -154,7 +160,8 @@ def residuals(
     Parameters
     ----------
     kind : "raw" y less the fitted values; "pearson" times the roots of the weights; "scaled" over
-        the residual standard deviation of each row too, as the summary of lme4 prints them
+        the residual standard deviation of each row too, as the summary of lme4 prints them. Where
+        that is known, its inverse is the root of the weight, and the two are the same
     level : which fitted values, as of `fitted`
     """
     fit = point_only(fit, "residuals")

@@ -45,11 +45,12 @@ class PointFit:
     `criterion` is minus twice the (restricted) log likelihood at the optimum, in raw columns;
     theta the lower triangles of the relative factors by columns, terms in lme4's order, with
     theta_ii >= 0; df Satterthwaite's degrees of freedom of each coefficient. `starts` lists the
-    criterion that each start of the search reached.
+    criterion that each start of the search reached. A sigma that is known is 1, without a standard
+    error, and multiplies the residual standard deviations of the rows.
 
     What inference builds on: `vcov_phi` (m, m), the asymptotic covariance of the m variance
-    parameters phi = (theta in scaled columns, log sigma), and `vcov_slopes` (m, p, p), the
-    derivatives of `vcov_beta` with respect to them.
+    parameters phi = (theta in scaled columns, log sigma), with zeros for a sigma that is known, and
+    `vcov_slopes` (m, p, p), the derivatives of `vcov_beta` with respect to them.
     """
 
     spec: ModelSpec
@@ -83,8 +84,8 @@ class PointFit:
 
     @property
     def parameters(self) -> int:
-        """Number of estimated parameters: p + n_theta + 1."""
-        return len(self.beta) + len(self.theta) + 1
+        """Number of estimated parameters: p + n_theta + 1, less the 1 where sigma is known."""
+        return len(self.beta) + len(self.theta) + (self.spec.design.sigma is None)
 
     @property
     def loglik(self) -> float:
@@ -115,8 +116,8 @@ class PosteriorFit:
 
     `data` is an ArviZ DataTree with the groups prior, posterior, posterior_predictive,
     sample_stats, observed_data, and log_likelihood when it was asked for. Posterior variables are
-    the same for every sampler: beta(coef), sigma, and for each group g b_g(g, effect_g),
-    sd_g(effect_g), corr_g(effect_g, effect_g_2).
+    the same for every sampler: beta(coef), sigma (ones where it is known), and for each group g
+    b_g(g, effect_g), sd_g(effect_g), corr_g(effect_g, effect_g_2).
     """
 
     spec: ModelSpec

@@ -230,7 +230,8 @@ def _without(fit: PointFit, block: RandomBlock) -> Iterator[_Rest]:
         left = Gram(G, H, products.T - T[j], products.n - int(block.sizes[j]))
 
         def alone(theta: FloatArray, left: Gram = left) -> Profiled:
-            return profiled(one_factor(marginal.factors(theta)[0], left), left.n, reml=reml)
+            found, sigma = one_factor(marginal.factors(theta)[0], left), marginal.design.sigma
+            return profiled(found, left.n, reml=reml, sigma=sigma)
 
         yield _Rest(marginal, alone, left.n, left.T[:p, :p], start)
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hlm_models.parts.covariances import Covariance
 from hlm_models.spec.density import Point, residual_scale
 from hlm_models.spec.model import ModelSpec
-from hlm_models.spec.simulate import improper
+from hlm_models.spec.simulate import improper, prior_draws
 from hlm_models.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -22,6 +21,8 @@ __all__ = [
     "EffectBlocks",
     "Redrawn",
     "coordinates",
+    "draws_dataset",
+    "linear_predictors",
     "plain_draws",
     "point_at",
     "posterior_tree",
@@ -129,7 +130,7 @@ def posterior_tree(
     count = draws["sigma"].shape[1]
     blocks = redrawn.blocks if redrawn else _stored(spec, draws)
     rows = {"obs": np.arange(spec.design.n)}
-    posterior = _dataset(spec, draws)
+    posterior = draws_dataset(spec, draws)
     if redrawn:
         source = {"entropy": redrawn.seed.entropy, "spawn_key": redrawn.seed.spawn_key}
         source |= dict(zip(("chains", "draws"), draws["sigma"].shape, strict=True))
@@ -146,13 +147,14 @@ def posterior_tree(
     at = _thinned(spec, *draws["sigma"].shape)
     rng = np.random.default_rng(predictive_seed)
     out = np.empty((len(draws["sigma"]), len(at), spec.design.n))
-    for chain, places, eta, scale in _rows(spec, draws, at, blocks):
+    for chain, places, eta, scale in linear_predictors(spec, draws, at, blocks):
         out[chain, places] = spec.family.draw(rng, eta, scale)
     groups["posterior_predictive"] = xr.Dataset(
         {"y_obs": (("chain", "draw", "obs"), out)}, coords=in_time | {"draw": at} | rows
     )
     if not improper(spec):
-        groups["prior"] = _dataset(spec, _prior(spec, np.random.default_rng(prior_seed)))
+        drawn = prior_draws(spec, np.random.default_rng(prior_seed), PRIOR_DRAWS)
+        groups["prior"] = draws_dataset(spec, {name: one[None] for name, one in drawn.items()})
     if with_log_likelihood:
         values = _log_likelihood(spec, draws, np.arange(count), blocks)
         groups["log_likelihood"] = xr.Dataset(
@@ -177,7 +179,7 @@ def point_at(spec: ModelSpec, posterior: "Dataset", chain: int, draw: int) -> Po
     )
 
 
-def _dataset(spec: ModelSpec, draws: Mapping[str, FloatArray]) -> "Dataset":
+def draws_dataset(spec: ModelSpec, draws: Mapping[str, FloatArray]) -> "Dataset":
     """Variables (chain, draw, ...) with the names along their dims."""
     import xarray as xr
 
@@ -212,12 +214,18 @@ def _stored(spec: ModelSpec, draws: Mapping[str, FloatArray]) -> EffectBlocks:
     return blocks
 
 
-def _rows(
-    spec: ModelSpec, draws: Mapping[str, FloatArray], at: IntArray, blocks: EffectBlocks
+def linear_predictors(
+    spec: ModelSpec,
+    draws: Mapping[str, FloatArray],
+    at: IntArray,
+    blocks: EffectBlocks | None = None,
 ) -> Iterator[tuple[int, slice, FloatArray, FloatArray | float]]:
-    """Linear predictors (some, n) of some of the draws `at` of a chain, and residual scales."""
+    """Linear predictors (some, n) of some of the draws `at` of a chain, and residual scales.
+
+    The effects are among the draws where no `blocks` give them.
+    """
     design = spec.design
-    for chain, places, b in blocks(at):
+    for chain, places, b in (blocks or _stored(spec, draws))(at):
         here = at[places]
         eta = np.zeros((len(here), design.n))
         if design.p:
@@ -234,46 +242,6 @@ def _log_likelihood(
     spec: ModelSpec, draws: Mapping[str, FloatArray], at: IntArray, blocks: EffectBlocks
 ) -> FloatArray:
     out = np.empty((len(draws["sigma"]), len(at), spec.design.n))
-    for chain, places, eta, scale in _rows(spec, draws, at, blocks):
+    for chain, places, eta, scale in linear_predictors(spec, draws, at, blocks):
         out[chain, places] = spec.family.log_density(spec.design.y, eta, scale)
     return out
-
-
-def _prior(spec: ModelSpec, rng: np.random.Generator) -> dict[str, FloatArray]:
-    """Draws of all unknowns but b, as one chain."""
-    values = {"sigma": spec.priors.sigma.draw(rng, PRIOR_DRAWS, place="scale")}
-    if spec.design.p:
-        values["beta"] = np.column_stack(
-            [prior.draw(rng, PRIOR_DRAWS, place="location") for prior in spec.priors.beta]
-        )
-    for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
-        sd, corr = np.empty((PRIOR_DRAWS, block.q)), np.zeros((PRIOR_DRAWS, block.q, block.q))
-        for term, covariance in zip(block.terms, prior.terms, strict=True):
-            here = term.columns
-            sd[:, here], corr[:, here, here] = _covariances(covariance, term.q, rng)
-        values |= {f"sd_{block.group}": sd, f"corr_{block.group}": corr}
-    return {name: value[None] for name, value in values.items()}
-
-
-def _covariances(
-    covariance: Covariance, q: int, rng: np.random.Generator
-) -> tuple[FloatArray, FloatArray]:
-    """Prior draws of one term: sd (draws, q), or (draws, 1) for all alike, and corr (draws, q, q).
-
-    From the partial correlations all at once, as each draw of the covariance is by itself.
-    """
-    shapes = covariance.partial_shapes()
-    if shapes is None:
-        drawn = [covariance.draw(rng) for _ in range(PRIOR_DRAWS)]
-        return np.array([sd for sd, _ in drawn]), np.array([corr for _, corr in drawn])
-    sd = [prior.draw(rng, PRIOR_DRAWS, place="scale") for prior in covariance.sd_priors()]
-    partial = 2 * rng.beta(shapes, shapes, (PRIOR_DRAWS, len(shapes))) - 1
-    factor = np.tile(np.eye(q), (PRIOR_DRAWS, 1, 1))
-    rows, columns = np.tril_indices(q if len(shapes) else 1, -1)
-    for z, row, column in zip(partial.T, rows, columns, strict=True):
-        # The diagonal holds what the columns before have left of the row's length.
-        factor[:, row, column] = z * factor[:, row, row]
-        factor[:, row, row] *= np.sqrt(1 - z**2)
-    corr = factor @ np.swapaxes(factor, 1, 2)
-    corr[:, np.arange(q), np.arange(q)] = 1.0
-    return np.column_stack(sd), corr

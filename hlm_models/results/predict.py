@@ -164,7 +164,7 @@ def _slopes(fit: PointFit, rows: Rows, typical: tuple[bool, ...], parts: FloatAr
         down[i] -= h
         change = _parts(fit, rows, typical, up) - _parts(fit, rows, typical, down)
         found[i] = change / (up[i] - down[i])
-    # At a given theta all variances are proportional to sigma^2.
+    # At a given theta all variances are proportional to sigma^2; where it is known, vcov_phi is 0.
     found[-1] = 2 * parts
     return found
 

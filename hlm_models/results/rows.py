@@ -22,7 +22,8 @@ class Rows:
     """m rows: x (m, p), and for each block z (m, q) and level (m,).
 
     A level of -1 is none of the model's. `offset` (m,) is zero where the model has none, `weights`
-    (m,) one. `index` names the rows.
+    (m,) one; of known residual standard deviations they are the inverse squares. `index` names the
+    rows.
     """
 
     x: FloatArray
@@ -76,7 +77,8 @@ def read_rows(
     sides = [design.encoding.side]
     sides += [side.side for group in effects for side in blocks[group].encodings]
     factors = [name for group in levels for name in blocks[group].factors]
-    numbers = [name for name in (design.offset_column, design.weights_column) if name]
+    precision = design.known_sd_column or design.weights_column
+    numbers = [name for name in (design.offset_column, precision) if name]
     predictors = [*(name for side in sides for name in names_in(side)), *numbers]
     table = new_rows(
         frame,
@@ -92,13 +94,14 @@ def read_rows(
         for block in design.blocks
     )
     _refuse_new_levels(design.blocks, level, frame, levels)
-    weights = table.number(design.weights_column) if design.weights_column else np.ones(table.n)
+    weights = table.number(precision) if precision else np.ones(table.n)
     if (weights <= 0).any():
         first = int((weights <= 0).argmax())
         raise InputErrors.one(
-            f"{design.weights_column} must be above 0, but row {first + 1} has {weights[first]:g}",
-            key=KEY,
+            f"{precision} must be above 0, but row {first + 1} has {weights[first]:g}", key=KEY
         )
+    if design.known_sd_column:
+        weights = weights**-2.0
     return Rows(
         x=design.encoding.apply(table),
         z=tuple(

@@ -147,12 +147,15 @@ def _load_point(path: Path, spec: ModelSpec) -> PointFit:
     lost = [name for name in (*_ARRAYS, "random", "criterion", "sigma") if name not in content]
     if lost:
         raise InputErrors.one(f"is not whole: it lacks {lost[0]}; fit again", file=str(path))
+    arrays = {name: _array(content[name]).reshape(_shape(name, spec, content)) for name in _ARRAYS}
+    # JSON has neither infinite degrees of freedom nor a standard error that is not a number.
+    arrays["df"] = frozen(np.where(np.isnan(arrays["df"]), np.inf, arrays["df"]))
     return PointFit(
         spec=spec,
         engine=content["engine"],
         criterion=content["criterion"],
         sigma=content["sigma"],
-        se_log_sigma=content["se_log_sigma"],
+        se_log_sigma=float(_array(content["se_log_sigma"])),
         starts=tuple(content["starts"]),
         random=tuple(
             RandomEstimate(
@@ -166,7 +169,7 @@ def _load_point(path: Path, spec: ModelSpec) -> PointFit:
         checks=tuple(Check(**check) for check in content["checks"]),
         seconds=content["seconds"],
         seed=content["seed"],
-        **{name: _array(content[name]).reshape(_shape(name, spec, content)) for name in _ARRAYS},
+        **arrays,
     )
 
 

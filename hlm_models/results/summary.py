@@ -10,17 +10,20 @@ import numpy as np
 from hlm_models.design.build import RandomBlock
 from hlm_models.results.fits import Fit, PointFit, PosteriorFit
 from hlm_models.results.point_only import any_fit
-from hlm_models.spec.model import ModelSpec, free_scales
+from hlm_models.spec.model import ModelSpec
+from hlm_models.spec.priors import free_scales
 from hlm_models.types import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd
+    from xarray import Dataset
 
 __all__ = [
     "DrawRow",
     "Parameter",
     "PointRow",
     "draw_rows",
+    "drawn_parameters",
     "parameter_draws",
     "parameters",
     "point_rows",
@@ -43,7 +46,8 @@ class Parameter:
 def parameters(spec: ModelSpec) -> tuple[Parameter, ...]:
     """Coefficients, standard deviations, free correlations and sigma, in this order.
 
-    A standard deviation that the effects of a term share is one parameter.
+    A standard deviation that the effects of a term share is one parameter; a sigma that is known
+    is none.
     """
     found = [Parameter(f"beta[{name}]", "beta", (k,)) for k, name in enumerate(spec.design.coef)]
     for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
@@ -61,7 +65,7 @@ def parameters(spec: ModelSpec) -> tuple[Parameter, ...]:
             )
             for i, j in free_correlations(block)
         ]
-    return (*found, Parameter("sigma", "sigma", ()))
+    return (*found, Parameter("sigma", "sigma", ())) if spec.design.sigma is None else tuple(found)
 
 
 def free_correlations(block: RandomBlock) -> list[tuple[int, int]]:
@@ -72,10 +76,14 @@ def free_correlations(block: RandomBlock) -> list[tuple[int, int]]:
 
 def parameter_draws(fit: PosteriorFit) -> dict[str, FloatArray]:
     """Draws of every population parameter, (chains, draws) each, by name."""
-    posterior = fit.data["posterior"].to_dataset()
+    return drawn_parameters(fit.spec, fit.data["posterior"].to_dataset())
+
+
+def drawn_parameters(spec: ModelSpec, drawn: "Dataset") -> dict[str, FloatArray]:
+    """Every population parameter by name, (chains, draws) each, from the variables of a group."""
     found = {}
-    for one in parameters(fit.spec):
-        draws = np.asarray(posterior[one.variable].values)
+    for one in parameters(spec):
+        draws = np.asarray(drawn[one.variable].values)
         for place in one.index:
             draws = draws[:, :, place]
         found[one.name] = draws

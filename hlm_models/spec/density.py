@@ -17,7 +17,7 @@ __all__ = ["Point", "joint_log_density", "linear_predictor", "log_likelihood", "
 class Point:
     """Values of all unknowns; `sd`, `corr` and `b` hold one array for each block.
 
-    beta (p,), sigma (), sd[g] (q,), corr[g] (q, q), b[g] (J, q).
+    beta (p,), sigma (), 1 where it is known, sd[g] (q,), corr[g] (q, q), b[g] (J, q).
     """
 
     beta: FloatArray
@@ -31,10 +31,11 @@ def joint_log_density(spec: ModelSpec, point: Point) -> float:
     """Log p(y, beta, sd, corr, sigma, b), normalised (improper priors count as density one).
 
     The density is with respect to beta, sd (one number where a term's effects share it), the
-    strict lower triangle of each corr, sigma and b.
+    strict lower triangle of each corr, sigma (unless it is known) and b.
     """
-    priors = spec.priors
-    total = float(priors.sigma.log_density(np.asarray(point.sigma), place="scale"))
+    priors, total = spec.priors, 0.0
+    if priors.sigma is not None:
+        total += float(priors.sigma.log_density(np.asarray(point.sigma), place="scale"))
     for coefficient, value in zip(priors.beta, point.beta, strict=True):
         total += float(coefficient.log_density(np.asarray(value), place="location"))
     for block, prior, sd, corr, b in zip(
@@ -42,7 +43,7 @@ def joint_log_density(spec: ModelSpec, point: Point) -> float:
     ):
         for term, covariance in zip(block.terms, prior.terms, strict=True):
             here = term.columns
-            total += covariance.log_density(sd[here], corr[here, here])
+            total += float(covariance.log_density(sd[here], corr[here, here]))
         Psi = sd[:, None] * corr * sd
         sign, logdet = np.linalg.slogdet(Psi)
         if sign <= 0:

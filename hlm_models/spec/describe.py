@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from hlm_models.design.build import RandomBlock
 from hlm_models.design.contrasts import Factor
 from hlm_models.design.formula import names_in
-from hlm_models.spec.model import BlockPrior, ModelSpec, free_scales
+from hlm_models.spec.model import ModelSpec
+from hlm_models.spec.priors import BlockPrior, free_scales
 
 __all__ = ["Description", "PriorRow", "describe"]
 

@@ -1,11 +1,14 @@
 """How much the rows say about each level's effects, and the parameterisation that follows."""
 
+from typing import Literal
+
 import numpy as np
 
 from hlm_models.algebra.gram import CHUNK
 from hlm_models.design.build import Design
 from hlm_models.errors import RefusalError
-from hlm_models.spec.model import Parameterization, Priors
+from hlm_models.spec.model import Parameterization
+from hlm_models.spec.priors import Priors
 
 __all__ = ["choose_parameterization", "latent_parameterization", "mean_reliability"]
 
@@ -31,12 +34,13 @@ def mean_reliability(design: Design) -> float:
     """Mean over levels of tau^2 / (tau^2 + sigma^2 / n_j), for the group with the most levels.
 
     tau^2 and sigma^2 by the analysis of variance of the residuals of least squares on X. With
-    weights, all sums over rows are weighted, and n_j is the sum of the weights of a level.
+    weights, all sums over rows are weighted, and n_j is the sum of the weights of a level. A sigma
+    that is known is taken as it is.
 
     Source: Searle, Casella and McCulloch (1992), Variance Components, section 3.6.
     """
     block = design.blocks[0]
-    if design.n <= block.J:
+    if design.sigma is None and design.n <= block.J:
         return 0.0
     rest = design.y_net.copy()
     for lo in range(0, design.n, CHUNK):
@@ -48,6 +52,8 @@ def mean_reliability(design: Design) -> float:
     means, mean = sums / sizes, float(np.sum(sums)) / total
     squares = (rest - means[block.level]) ** 2
     within = float(np.sum(squares if w is None else w * squares)) / max(design.n - block.J, 1)
+    if design.sigma is not None:
+        within = design.sigma**2
     between = float(np.sum(sizes * (means - mean) ** 2)) / (block.J - 1)
     typical = (total - float(np.sum(sizes**2)) / total) / (block.J - 1)
     tau2 = max(between - within, 0.0) / typical
@@ -56,17 +62,23 @@ def mean_reliability(design: Design) -> float:
     return float(np.mean(tau2 / (tau2 + within / sizes)))
 
 
-def choose_parameterization(design: Design, priors: Priors) -> tuple[Parameterization, str]:
-    """The form that gives most effective draws for its cost, and the reason.
+def choose_parameterization(
+    design: Design, priors: Priors, asked: Parameterization | Literal["auto", "latent"]
+) -> tuple[Parameterization, str]:
+    """The form that gives most effective draws for its cost, of those asked for, and the reason.
 
-    Marginal, unless several groups leave so large a matrix to factorise that the latent form is
-    expected to be cheaper; of that, the one that suits the rows.
+    Of all, marginal, unless several groups leave so large a matrix to factorise that the latent
+    form is expected to be cheaper; of that, the one that suits the rows.
     """
+    if asked == "latent":
+        return latent_parameterization(design)
+    if asked != "auto":
+        return asked, "as the model file says"
     scales = sum(len(one.sd_priors()) for block in priors.blocks for one in block.terms)
     pairs = sum(int(np.sum(np.tril(block.mask, -1) != 0)) for block in design.blocks)
     free = sum(prior.normal_form() is None for prior in priors.beta)
-    sampled = scales + pairs + free + 1
-    text = f"{sampled} numbers are sampled; all effects"
+    sampled = scales + pairs + free + (design.sigma is None)
+    text = f"{sampled} number{'s are' if sampled > 1 else ' is'} sampled; all effects"
     text += f" and {design.p - free} of {design.p} coefficients" if free else " and coefficients"
     text += " are drawn exactly after them"
     others = sum(block.J * block.q for block in design.blocks[1:])

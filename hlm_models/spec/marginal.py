@@ -71,29 +71,37 @@ class SecondOrder:
     curvature : (m, m) second derivatives of the deviance (beta profiled out) in (theta, log sigma)
     unit : (m,) steps that the parameters are compared in: a theta of 1e5 is as good as one of 1
     vcov_slopes : (m, p, p) derivatives of Var(beta), raw columns
+    known : whether sigma is known, and theta alone is estimated
     """
 
     curvature: FloatArray
     unit: FloatArray
     vcov_slopes: FloatArray
+    known: bool
 
     @property
     def profile_curvature(self) -> FloatArray:
-        """Second derivatives in theta with sigma profiled out too (m - 1, m - 1)."""
+        """Second derivatives in theta (m - 1, m - 1), sigma being known or profiled out too."""
         H = self.curvature
+        if self.known:
+            return H[:-1, :-1]
         return np.asarray(H[:-1, :-1] - np.outer(H[:-1, -1], H[-1, :-1]) / H[-1, -1])
 
     @property
     def vcov(self) -> FloatArray:
         """Asymptotic covariance (m, m) of the estimates of phi, from the observed information.
 
-        Inverted on the directions that the data inform; flat or negative ones count as known.
+        Inverted on the directions that the data inform; flat or negative ones count as known, as
+        sigma does where it is.
         """
-        unit = self.unit
-        values, axes = np.linalg.eigh(self.curvature / 2 * np.outer(unit, unit))
+        unit, m = self.unit, len(self.unit)
+        free = slice(m - self.known)
+        scale = np.outer(unit[free], unit[free])
+        values, axes = np.linalg.eigh(self.curvature[free, free] / 2 * scale)
         keep = values > 1e-9 * float(values.max())
-        inverse = (axes[:, keep] / values[keep]) @ axes[:, keep].T
-        return np.asarray(inverse * np.outer(unit, unit))
+        found = np.zeros((m, m))
+        found[free, free] = (axes[:, keep] / values[keep]) @ axes[:, keep].T * scale
+        return found
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,8 @@ class Marginal:
     """Criterion, estimates and derivatives of one design at any theta.
 
     The pass over the rows is made once, when it is first needed; nothing after it depends on n.
-    `kept` holds scalings and cross-products where they are known without it.
+    `kept` holds scalings and cross-products where they are known without it. Where the residual
+    standard deviations are known, sigma is 1 and not profiled out.
     """
 
     design: Design
@@ -318,7 +327,7 @@ class Marginal:
 
     def at(self, theta: FloatArray, *, reml: bool) -> Profiled:
         """Criterion in scaled columns, its derivatives, and beta and sigma at their best."""
-        return profiled(self.sweep(theta), self.products.n, reml=reml)
+        return profiled(self.sweep(theta), self.products.n, reml=reml, sigma=self.design.sigma)
 
     def objective(self, theta: FloatArray, *, reml: bool) -> tuple[float, FloatArray]:
         """Criterion in scaled columns and gradient; infinite where it cannot be computed."""
@@ -407,7 +416,7 @@ class Marginal:
         back = np.linalg.inv(self.design.x_scaling.R)
         slopes[:-1] = back @ slopes[:-1] @ back.T
         slopes[-1] = 2 * self.vcov(sigma, at.factor)
-        return SecondOrder((H + H.T) / 2, unit, slopes)
+        return SecondOrder((H + H.T) / 2, unit, slopes, known=self.design.sigma is not None)
 
 
 def lower_factor(root: FloatArray) -> FloatArray:

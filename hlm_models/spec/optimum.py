@@ -117,7 +117,7 @@ def check_response(spec: ModelSpec) -> None:
     ------
     FitError
         they, or their squares, are too large or too small for a number, or not finite; or the
-        coefficients alone fit the response exactly.
+        coefficients alone fit the response exactly, and sigma is a parameter.
     """
     left = float(spec.marginal.products.T[-1, -1])
     if np.isnan(left) or np.isnan(spec.design.y_square):
@@ -127,7 +127,7 @@ def check_response(spec: ModelSpec) -> None:
             f"the response has values of about {float(np.abs(spec.design.y).max()):.0e}, too far "
             "from 1 to square them twice: give it in another unit"
         )
-    if left <= 1e-26 * spec.design.y_square:
+    if spec.design.sigma is None and left <= 1e-26 * spec.design.y_square:
         raise _exact_fit()
 
 

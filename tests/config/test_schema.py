@@ -48,6 +48,9 @@ def test_each_zoo_model_is_listed():
         {"colour": "red"},
         {"schema": 2},
         {"family": "poisson"},
+        {"residual": "known"},
+        {"residual": {"kind": "known"}},
+        {"residual": {"sd": "se"}},
         {"fit": {"chains": 0}},
         {"fit": {"chain": 2}},
         {"priors": {"sigma": {"kind": "normal"}}},
@@ -75,6 +78,11 @@ def test_the_schema_refuses_what_the_loader_refuses(more):
 )
 def test_the_schema_accepts_priors_for_all_or_by_name(priors):
     VALIDATOR.validate(HEAD | {"priors": priors})
+
+
+@pytest.mark.parametrize("residual", ["iid", {"kind": "iid"}, {"kind": "known", "sd": "se"}])
+def test_the_schema_accepts_a_residual_as_a_word_or_with_settings(residual):
+    VALIDATOR.validate(HEAD | {"residual": residual})
 
 
 def test_every_settings_class_has_a_description():

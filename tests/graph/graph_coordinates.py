@@ -9,6 +9,7 @@ import pytest
 from hlm_models import build
 
 HALF = {"kind": "half_normal", "scale": 2}
+TWO = [[3.0, 0.4], [0.4, 0.7]]
 OTHERS = {
     "three correlated effects": ("y ~ x + w + (x + w | school)", {}),
     "four correlated effects": ("y ~ x + w + v + (x + w + v | school)", {}),
@@ -56,6 +57,23 @@ OTHERS = {
             "beta": {"x": {"kind": "student_t", "scale": 2}},
             "sigma": {"kind": "exponential", "scale": 3},
             "groups": {"school": {"kind": "lkj", "eta": 1.3, "sd": {"x": HALF}}},
+        },
+    ),
+    "an inverse wishart": (
+        "y ~ x + (x | school)",
+        {"groups": {"school": {"kind": "inverse_wishart", "nu": 2.6, "scale": TWO}}},
+    ),
+    "matrices": (
+        "y ~ x + w + v + (w | school) + (0 + x + v | school) + (1 | room)",
+        {
+            "sigma": {"kind": "inverse_gamma", "shape": 1.5, "scale": 4.0},
+            "groups": {
+                "school": {
+                    "w | school": {"kind": "hierarchical", "scale": {"w": 0.5}},
+                    "0 + x + v | school": {"kind": "wishart", "nu": 3, "scale": TWO},
+                },
+                "room": {"kind": "inverse_wishart", "scale": [[0.5]]},
+            },
         },
     ),
 }
@@ -144,7 +162,8 @@ def coefficients_at(values, label, priors, R):
 
 def variances_at(spec, values):
     """sigma, and sd and the factor of corr of every block; complex where `values` are."""
-    sigma = number(values, "sigma", spec.priors.sigma)
+    known = spec.priors.sigma is None
+    sigma = 1.0 if known else number(values, "sigma", spec.priors.sigma)
     sds, factors = [], []
     for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
         sd, factor = np.empty(block.q, dtype=complex), np.eye(block.q, dtype=complex)
@@ -162,7 +181,7 @@ def variances_at(spec, values):
 
 def unknowns(spec, beta, sigma, sds, factors):
     """What the reference density is with respect to, b left out, as one vector."""
-    pieces = [beta, np.atleast_1d(sigma)]
+    pieces = [beta, [] if spec.priors.sigma is None else np.atleast_1d(sigma)]
     for block, prior, sd, factor in zip(spec.blocks, spec.priors.blocks, sds, factors, strict=True):
         corr = factor @ factor.T
         for term, covariance in zip(block.terms, prior.terms, strict=True):

@@ -54,7 +54,8 @@ def fitted(formula, data=None, **more):
 def dense(fit):
     """Phi, the adjusted Phi, P and W by the formulas of Kenward and Roger, raw parameters.
 
-    Every element of each Psi that is free, and sigma^2; G the derivatives of Sigma (n, n).
+    Every element of each Psi that is free, and sigma^2 where it is; G the derivatives of Sigma
+    (n, n).
     """
     design = fit.spec.design
     G, Sigma = [], np.zeros((design.n, design.n))
@@ -71,8 +72,9 @@ def dense(fit):
                 G.append(derivative)
                 Sigma += estimate.cov[a, b] * derivative
     weights = np.ones(design.n) if design.weights is None else design.weights
-    G.append(np.diag(1 / weights))
-    Sigma += fit.sigma**2 * G[-1]
+    Sigma += fit.sigma**2 * np.diag(1 / weights)
+    if design.sigma is None:
+        G.append(np.diag(1 / weights))
     inverse, X, m = np.linalg.inv(Sigma), design.X, len(G)
     Phi = np.linalg.inv(X.T @ inverse @ X)
     P = [-X.T @ inverse @ one @ inverse @ X for one in G]
@@ -114,7 +116,9 @@ def dense_test(fit, L):
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-@pytest.mark.parametrize("weights", [{}, {"weights": "w"}])
+@pytest.mark.parametrize(
+    "weights", [{}, {"weights": "w"}, {"residual": {"kind": "known", "sd": "w"}}]
+)
 def test_everything_is_that_of_dense_algebra(name, weights):
     fit = fitted(FORMULAS[name], **weights)
     Phi, adjusted, _, _ = dense(fit)

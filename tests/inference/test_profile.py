@@ -71,7 +71,7 @@ def made_up(seed=0, *, J=9, n=48):
 
 def dense_deviance(spec, named, beta_held):
     """ML deviance by dense algebra at standard deviations and correlations by name."""
-    design, sigma = spec.design, named["sigma"]
+    design, sigma = spec.design, named.get("sigma", 1.0)
     w = np.ones(design.n) if design.weights is None else design.weights
     V = np.diag(sigma**2 / w)
     for block in design.blocks:
@@ -126,6 +126,13 @@ def brute_force(spec, start, held=None, value=None):
     [
         ("y ~ x + (x | g)", {}),
         ("y ~ x + (x | g)", {"weights": "w", "offset": "o"}),
+        (
+            "y ~ x + (x | g)",
+            {
+                "data": {"source": "frame", "derive": {"se": "w / 2"}},
+                "residual": {"kind": "known", "sd": "se"},
+            },
+        ),
         pytest.param("y ~ x + (x || g) + (1 | h)", {}, marks=pytest.mark.slow),
     ],
 )
@@ -198,15 +205,18 @@ def test_a_correlation_with_what_does_not_vary_has_no_interval():
     assert len(found.grid("corr_g[Intercept, x]")) == 0
 
 
+@pytest.mark.parametrize("residual", ["iid", {"kind": "known", "sd": "w"}], ids=str)
 @pytest.mark.parametrize("structure", ["unstructured", "diagonal", "shared"])
-def test_gradients_of_the_slices(structure):
-    spec = hlm.build(formula="y ~ x + (x + I(x ** 2) | g) + (1 | h)", data=made_up(3))
+def test_gradients_of_the_slices(structure, residual):
+    head = {"schema": 1, "name": "m", "data": {"source": "frame"}, "residual": residual}
+    formula = "y ~ x + (x + I(x ** 2) | g) + (1 | h)"
+    spec = hlm.build({**head, "formula": formula}, data=made_up(3))
     marginal = Marginal(spec.design, ((structure,), ("diagonal",)))
     rng = np.random.default_rng(1)
     theta = rng.normal(size=marginal.size)
     slices = {
         "beta": coefficient(marginal, 1, theta),
-        "sigma": residual_sd(marginal, theta),
+        **({"sigma": residual_sd(marginal, theta)} if residual == "iid" else {}),
         **{f"sd {k}": effect_sd(marginal, 0, k, theta) for k in range(3)},
         "sd of h": effect_sd(marginal, 1, 0, theta),
     }

@@ -17,6 +17,7 @@ BUNDLED = sorted(name for name, card in CARDS.items() if "file" in card)
 CONTRACT = {
     "dyestuff": "yield batch",
     "dyestuff2": "yield batch",
+    "eight_schools": "school effect se",
     "grunfeld": "firm year investment market_value capital",
     "hsb": "mathach ses minority sex school meanses sector size pracad disclim himinty",
     "insteval": "y s d studage lectage service dept",

@@ -11,6 +11,7 @@ from hlm_models.parts.covariances._contract import (
     Structure,
     one_or_each,
 )
+from hlm_models.parts.covariances._correlations import lkj_shapes
 from hlm_models.parts.shelf import find
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "MatrixForm",
     "ScalePriors",
     "Structure",
+    "lkj_shapes",
     "one_or_each",
 ]
 

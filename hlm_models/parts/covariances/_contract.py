@@ -74,8 +74,8 @@ class Covariance(Part):
         """The marginal prior of each free standard deviation, one where the effects share it."""
         raise NotImplementedError
 
-    def log_density(self, sd: FloatArray, corr: FloatArray) -> float:
-        """Normalised log density at sd (q,) and corr (q, q).
+    def log_density(self, sd: FloatArray, corr: FloatArray) -> FloatArray:
+        """Normalised log density (...) at sd (..., q) and corr (..., q, q).
 
         With respect to what is free in them: the strict lower triangle of corr, and each sd, or
         the one number that all of them are; `-inf` where they are no such covariance.
@@ -149,14 +149,14 @@ class Separate(Covariance):
         assert isinstance(self.sd, dict), "covariance is not resolved yet"
         return list(self.sd.values())
 
-    def rows(self, group: str, term: str, scales: Sequence[str]) -> list[tuple[str, str]]:  # noqa: ARG002
+    def rows(self, group: str, term: str, scales: Sequence[str]) -> list[tuple[str, str]]:
         return [(name, str(one)) for name, one in zip(scales, self.sd_priors(), strict=True)]
 
-    def _log_density_sd(self, sd: FloatArray) -> float:
-        return sum(
-            float(prior.log_density(value, place="scale"))
-            for prior, value in zip(self.sd_priors(), sd, strict=True)
-        )
+    def _log_density_sd(self, sd: FloatArray) -> FloatArray:
+        total = np.zeros(sd.shape[:-1])
+        for k, prior in enumerate(self.sd_priors()):
+            total = total + prior.log_density(sd[..., k], place="scale")
+        return total
 
     def _draw_sd(self, rng: np.random.Generator) -> FloatArray:
         return np.array([prior.draw(rng, 1, place="scale")[0] for prior in self.sd_priors()])

@@ -10,7 +10,7 @@ import numpy as np
 
 from hlm_models.types import FloatArray
 
-__all__ = ["corr_factor", "lkj_constant", "lkj_shapes", "log_beta_corr"]
+__all__ = ["corr_factor", "lkj_constant", "lkj_shapes", "log_beta_corr", "log_det"]
 
 
 def lkj_shapes(eta: float, q: int) -> FloatArray:
@@ -36,6 +36,12 @@ def log_beta_corr(r: FloatArray, a: float) -> FloatArray:
     """Log density of a correlation that is 2 Beta(a, a) - 1."""
     log_beta = 2 * math.lgamma(a) - math.lgamma(2 * a)
     return (a - 1) * np.log1p(-(r**2)) - log_beta - (2 * a - 1) * math.log(2)
+
+
+def log_det(corr: FloatArray) -> FloatArray:
+    """Log determinants (...) of corr (..., q, q); `-inf` where it is not positive definite."""
+    inside = np.linalg.eigvalsh(corr)[..., 0] > 0
+    return np.where(inside, np.linalg.slogdet(corr)[1], -np.inf)
 
 
 def corr_factor(partial: Any, q: int) -> Any:

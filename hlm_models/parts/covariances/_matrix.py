@@ -10,7 +10,12 @@ from scipy.special import gammaln, hyp2f1, multigammaln
 
 from hlm_models.errors import InputErrors
 from hlm_models.parts.covariances._contract import Covariance, MatrixForm, Structure
-from hlm_models.parts.covariances._correlations import corr_factor, lkj_constant, lkj_shapes
+from hlm_models.parts.covariances._correlations import (
+    corr_factor,
+    lkj_constant,
+    lkj_shapes,
+    log_det,
+)
 from hlm_models.parts.priors import Auto, Prior, VarianceForm
 from hlm_models.parts.priors.inverse_gamma import InverseGamma
 from hlm_models.types import FloatArray
@@ -34,18 +39,23 @@ class MatrixPrior(Covariance):
     def matrix_form(self) -> MatrixForm:
         raise NotImplementedError
 
-    def log_density(self, sd: FloatArray, corr: FloatArray) -> float:
+    def log_density(self, sd: FloatArray, corr: FloatArray) -> FloatArray:
         """Of sd and the strict lower triangle of corr, by which d Psi is 2^q prod sd^q."""
-        q, form = len(sd), self.matrix_form()
-        sign, log_det = np.linalg.slogdet(corr)
-        if sign <= 0 or not np.all(sd > 0):
-            return -np.inf
-        log_det += 2 * np.sum(np.log(sd))
-        inverse = np.linalg.inv(corr) / np.outer(sd, sd)
-        value = form.constant + form.log_det * log_det - np.sum(form.scale * inverse) / 2
+        q, form = sd.shape[-1], self.matrix_form()
+        of_corr = log_det(corr)
+        inside = np.isfinite(of_corr) & np.all(sd > 0, axis=-1)
+        # Elsewhere the identity stands in, so that there is an inverse.
+        sd = np.where(inside[..., None], sd, 1.0)
+        corr = np.where(inside[..., None, None], corr, np.eye(q))
+        log_sd = np.sum(np.log(sd), axis=-1)
+        of_psi = np.where(inside, of_corr, 0.0) + 2 * log_sd
+        inverse = np.linalg.inv(corr) / (sd[..., :, None] * sd[..., None, :])
+        value = form.constant + form.log_det * of_psi
+        value = value - np.sum(form.scale * inverse, axis=(-2, -1)) / 2
         if form.power:
-            value -= form.power * np.sum(np.log1p(form.rate * np.diag(inverse)))
-        return float(value + q * (math.log(2) + np.sum(np.log(sd))))
+            precisions = np.diagonal(inverse, axis1=-2, axis2=-1)
+            value = value - form.power * np.sum(np.log1p(form.rate * precisions), axis=-1)
+        return np.where(inside, value + q * math.log(2) + q * log_sd, -np.inf)
 
     def pymc(self, label: str, dims: str | None) -> tuple[Any, Any]:
         import pymc as pm
@@ -54,7 +64,7 @@ class MatrixPrior(Covariance):
         form = self.matrix_form()
         q = len(form.rate)
         where = {"dims": dims} if dims else {"shape": q}
-        sd = pm.HalfFlat(f"sd_{label}", **where)
+        sd = pm.HalfFlat(f"sd_{label}", initval=self._typical(), **where)
         factor = pt.eye(1)
         log_corr: Any = 0.0
         if q > 1:
@@ -73,6 +83,13 @@ class MatrixPrior(Covariance):
         pm.Potential(f"covariance_{label}", value)
         return sd, factor
 
+    def _typical(self) -> FloatArray:
+        """Standard deviations (q,) to start from: of the mode, where a scale is given."""
+        [form] = self.variance_forms()
+        assert form is not None, "a prior of Psi as a whole is conjugate"
+        size = np.diag(form.scale) + 2 * form.df * form.spread**2
+        return np.sqrt(size / (form.nu + len(size) + 1))
+
     def rows(self, group: str, term: str, scales: Sequence[str]) -> list[tuple[str, str]]:
         q = len(self.matrix_form().rate)
         if q == 1:
@@ -86,20 +103,20 @@ class InverseWishartLaw(MatrixPrior):
     nu: Nu = "auto"
     scale: Rows
 
-    def resolve(self, effects: Sequence[str], scales: Sequence[float]) -> Self:  # noqa: ARG002
+    def resolve(self, effects: Sequence[str], scales: Sequence[float]) -> Self:
         scale = resolved_scale(self.scale, effects)
         nu = resolved_nu(self.nu, len(effects))
         rows = tuple(tuple(row) for row in scale.tolist())
         return self.model_copy(update={"nu": nu, "scale": rows})
 
     def numbers(self) -> tuple[float, FloatArray]:
-        """nu and scale (q, q) as the model file gives them."""
+        """Nu and scale (q, q) as the model file gives them."""
         assert self.nu != "auto", "covariance is not resolved yet"
         return self.nu, np.array(self.scale)
 
     @property
     def law(self) -> tuple[float, FloatArray]:
-        """nu and the scale (q, q) of Psi itself."""
+        """Nu and the scale (q, q) of Psi itself."""
         raise NotImplementedError
 
     def sd_priors(self) -> list[Prior]:

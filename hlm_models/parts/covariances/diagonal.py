@@ -16,9 +16,9 @@ class Diagonal(Separate):
     structure: ClassVar[Structure] = "diagonal"
     kind: Literal["diagonal"] = "diagonal"
 
-    def log_density(self, sd: FloatArray, corr: FloatArray) -> float:
-        independent = np.array_equal(corr, np.eye(len(sd)))
-        return self._log_density_sd(sd) if independent else -np.inf
+    def log_density(self, sd: FloatArray, corr: FloatArray) -> FloatArray:
+        independent = np.all(corr == np.eye(sd.shape[-1]), axis=(-2, -1))
+        return np.where(independent, self._log_density_sd(sd), -np.inf)
 
     def draw(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         sd = self._draw_sd(rng)

@@ -20,7 +20,7 @@ Size = PositiveFloat | Auto
 
 
 class Hierarchical(MatrixPrior):
-    """Psi | a ~ inverse Wishart(df + q - 1, 2 df diag(1 / a)), a_k ~ inverse gamma(1/2, 1/scale_k^2).
+    """Psi | a ~ inverse Wishart(df + q - 1, 2 df diag(1 / a)), a_k ~ inverse gamma(1/2, scale_k^-2).
 
     Each sd_k is half Student t with these df and scale_k, and each correlation has a density
     proportional to (1 - r^2)^(df / 2 - 1): uniform with df 2. With a integrated out the density is
@@ -83,7 +83,7 @@ class Hierarchical(MatrixPrior):
         q = len(self.spread)
         return [VarianceForm(self.df + q - 1, np.zeros((q, q)), self.df, self.spread)]
 
-    def log_density_corr(self, r: FloatArray, row: int, column: int) -> FloatArray:  # noqa: ARG002
+    def log_density_corr(self, r: FloatArray, row: int, column: int) -> FloatArray:
         return log_beta_corr(r, self.df / 2)
 
     def __str__(self) -> str:

@@ -13,6 +13,7 @@ from hlm_models.parts.covariances._correlations import (
     lkj_constant,
     lkj_shapes,
     log_beta_corr,
+    log_det,
 )
 from hlm_models.parts.priors import pymc_vector
 from hlm_models.types import FloatArray
@@ -35,12 +36,12 @@ class LKJ(Separate):
     kind: Literal["lkj"] = "lkj"
     eta: PositiveFloat = 2.0
 
-    def log_density(self, sd: FloatArray, corr: FloatArray) -> float:
-        q = len(sd)
-        sign, logdet = np.linalg.slogdet(corr)
-        if sign <= 0:
-            return -np.inf
-        return self._log_density_sd(sd) + (self.eta - 1) * float(logdet) - lkj_constant(self.eta, q)
+    def log_density(self, sd: FloatArray, corr: FloatArray) -> FloatArray:
+        of_corr = log_det(corr)
+        inside = np.isfinite(of_corr)
+        value = (self.eta - 1) * np.where(inside, of_corr, 0.0)
+        value += self._log_density_sd(sd) - lkj_constant(self.eta, sd.shape[-1])
+        return np.where(inside, value, -np.inf)
 
     def draw(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         sd = self._draw_sd(rng)
@@ -73,7 +74,7 @@ class LKJ(Separate):
         q = len(self.sd_priors())
         return lkj_shapes(self.eta, q)
 
-    def log_density_corr(self, r: FloatArray, row: int, column: int) -> FloatArray:  # noqa: ARG002
+    def log_density_corr(self, r: FloatArray, row: int, column: int) -> FloatArray:
         return log_beta_corr(r, self.eta + (len(self.sd_priors()) - 2) / 2)
 
     def rows(self, group: str, term: str, scales: Sequence[str]) -> list[tuple[str, str]]:

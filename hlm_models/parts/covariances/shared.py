@@ -41,11 +41,11 @@ class Shared(Separate):
     def sd_priors(self) -> list[Prior]:
         return super().sd_priors()[:1]
 
-    def log_density(self, sd: FloatArray, corr: FloatArray) -> float:
+    def log_density(self, sd: FloatArray, corr: FloatArray) -> FloatArray:
         # Estimates of one variance in several units differ by rounding.
-        same = np.allclose(sd, sd[0], rtol=1e-12, atol=0.0)
-        independent = np.array_equal(corr, np.eye(len(sd)))
-        return self._log_density_sd(sd[:1]) if same and independent else -np.inf
+        same = np.all(np.isclose(sd, sd[..., :1], rtol=1e-12, atol=0.0), axis=-1)
+        independent = np.all(corr == np.eye(sd.shape[-1]), axis=(-2, -1))
+        return np.where(same & independent, self._log_density_sd(sd[..., :1]), -np.inf)
 
     def draw(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         q = len(super().sd_priors())

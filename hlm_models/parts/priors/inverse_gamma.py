@@ -55,20 +55,29 @@ class InverseGamma(Prior):
     ) -> Any:
         import pymc as pm
         import pytensor.tensor as pt
+        from pymc.distributions.shape_utils import rv_size_is_none
 
         shape, scale = settings["shape"], settings["scale"]
 
         def logp(x: Any, shape: Any, scale: Any) -> Any:
-            constant = pt.log(2.0) + shape * pt.log(scale) - pt.gammaln(shape)
+            constant = math.log(2) + shape * pt.log(scale) - pt.gammaln(shape)
             inside = constant - (2 * shape + 1) * pt.log(x) - scale / pt.sqr(x)
             return pt.switch(pt.gt(x, 0), inside, -np.inf)
+
+        def mode(_: Any, size: Any, shape: Any, scale: Any) -> Any:
+            # PyMC would start one that it does not know at 0, where there is no density.
+            value = pt.sqrt(scale / (shape + 0.5))
+            return value if rv_size_is_none(size) else pt.full(size, value)
 
         def draw(
             shape: FloatArray, scale: FloatArray, rng: np.random.Generator, size: Any = None
         ) -> FloatArray:
             return np.asarray(np.sqrt(scale / rng.gamma(shape, size=size)))
 
-        return pm.CustomDist(name, shape, scale, logp=logp, random=draw, **_positive(keywords))
+        words = _positive(keywords)
+        return pm.CustomDist(
+            name, shape, scale, logp=logp, random=draw, support_point=mode, **words
+        )
 
 
 def _positive(keywords: Mapping[str, Any]) -> dict[str, Any]:
