@@ -13,6 +13,7 @@ __all__ = ["ENGINES", "Engine", "eligible", "find", "require"]
 
 _MODULES = {
     "nuts": ("nuts", {}),
+    "gibbs": ("gibbs", {}),
     "reml": ("likelihood", {"reml": True}),
     "ml": ("likelihood", {"reml": False}),
 }

@@ -1,7 +1,5 @@
 """The full posterior by the no-U-turn sampler."""
 
-import math
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,14 +9,14 @@ from numpy.typing import NDArray
 
 from hlm_models.algebra.compiled import uninterrupted
 from hlm_models.config.settings import FitSettings
-from hlm_models.results.checks import Check, graded
+from hlm_models.results.clock import Clock
 from hlm_models.results.design_checks import design_checks
 from hlm_models.results.fits import PosteriorFit
 from hlm_models.results.posterior import plain_draws, posterior_tree
 from hlm_models.results.progress import Progress, Step
-from hlm_models.results.summary import draw_rows
+from hlm_models.results.sampling_checks import sampling_checks
+from hlm_models.spec.information import choose_parameterization
 from hlm_models.spec.model import ModelSpec, Parameterization
-from hlm_models.types import FloatArray
 
 if TYPE_CHECKING:
     from xarray import DataTree
@@ -48,11 +46,11 @@ def fit(
     FitError
         the response cannot be squared, the sampler found no point to start from, or a chain broke.
     """
-    chosen = (
-        spec.parameterization if settings.parameterization == "auto" else settings.parameterization
-    )
+    chosen = spec.parameterization
+    if settings.parameterization != "auto":
+        chosen, _ = choose_parameterization(spec.design, spec.priors, settings.parameterization)
     sampling, tree, conditional = np.random.SeedSequence(settings.seed).spawn(3)
-    clock = Clock(progress)
+    clock = Clock(progress, graph=True)
     seed = int(sampling.generate_state(1)[0])
     if chosen == "marginal":
         from hlm_models.spec.optimum import check_response
@@ -83,32 +81,6 @@ def fit(
         seed=settings.seed,
     )
     return replace(bare, checks=(*sampling_checks(bare), *design_checks(spec)))
-
-
-class Clock:
-    """Hands steps on and keeps the wall time by what was done.
-
-    graph: importing PyMC and building its model; compile: compiling or loading what is compiled,
-    and finding where to start; fit: sampling; draw: effects and predictive draws after it.
-    """
-
-    STAGES = (("importing PyMC", "graph"), ("compiling", "compile"), ("sampling", "fit"))
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.seconds = dict.fromkeys(("graph", "compile", "fit", "draw"), 0.0)
-        self.now, self.since = "compile", time.perf_counter()
-
-    def __call__(self, step: Step) -> None:
-        found = [name for start, name in self.STAGES if step.stage.startswith(start)]
-        self.to(found[0] if found else "draw" if self.now == "fit" else self.now)
-        self.progress(step)
-
-    def to(self, name: str) -> None:
-        """From now on time is counted as that of `name`."""
-        at = time.perf_counter()
-        self.seconds[self.now] += at - self.since
-        self.now, self.since = name, at
 
 
 def _variances(
@@ -148,75 +120,3 @@ def _graph_draws(
     from hlm_models.graph.sampling import sample
 
     return sample(to_pymc(spec, chosen), settings.sampling(warm=False), seed, progress)
-
-
-def sampling_checks(fit: PosteriorFit) -> tuple[Check, ...]:
-    """R-hat, effective sample sizes, divergences, energy and tree depth.
-
-    Source: Vehtari et al. (2021), doi:10.1214/20-BA1221, section 4 for R-hat below 1.01 and an
-    effective sample size of 100 a chain; Betancourt (2016), arXiv:1604.00695, for the energy.
-    """
-    rows = draw_rows(fit)
-    stats = fit.data["sample_stats"].to_dataset()
-    chains, draws = stats["diverging"].shape
-    enough = 100.0 * chains
-
-    def extreme(values: list[float], pick: str) -> tuple[float, str]:
-        # Not a number is the worst of all: a free parameter that never moved, or broken draws.
-        named = [(value, row.name) for value, row in zip(values, rows, strict=True)]
-        lost = [one for one in named if math.isnan(one[0])]
-        return lost[0] if lost else (max if pick == "max" else min)(named)
-
-    r_hat, worst_r_hat = extreme([row.r_hat for row in rows], "max")
-    bulk, worst_bulk = extreme([row.ess_bulk for row in rows], "min")
-    tail, worst_tail = extreme([row.ess_tail for row in rows], "min")
-    share = fit.divergences / (chains * draws)
-    checks = [
-        graded("r_hat", r_hat, warn=1.01, fail=1.05, message=f"largest R-hat ({worst_r_hat})"),
-        graded(
-            "ess_bulk",
-            bulk,
-            warn=enough,
-            fail=enough / 4,
-            below=True,
-            message=f"smallest bulk effective sample size ({worst_bulk})",
-        ),
-        graded(
-            "ess_tail",
-            tail,
-            warn=enough,
-            fail=enough / 4,
-            below=True,
-            message=f"smallest tail effective sample size ({worst_tail})",
-        ),
-        graded(
-            "divergences",
-            share,
-            warn=0.0,
-            fail=0.01,
-            message=f"share of divergent draws ({fit.divergences} of {chains * draws})",
-        ),
-    ]
-    if "energy" in stats:
-        checks.append(
-            graded(
-                "energy",
-                bfmi(stats["energy"].values),
-                warn=0.3,
-                fail=0.2,
-                below=True,
-                message="smallest fraction of missing information of the energy (E-BFMI)",
-            )
-        )
-    if "reached_max_treedepth" in stats:
-        reached = float(stats["reached_max_treedepth"].mean())
-        checks.append(
-            graded("tree_depth", reached, warn=0.01, message="share of draws at the longest path")
-        )
-    return tuple(checks)
-
-
-def bfmi(energy: FloatArray) -> float:
-    """Smallest E-BFMI over chains of energies (chains, draws)."""
-    change = np.mean(np.diff(energy, axis=1) ** 2, axis=1)
-    return float(np.min(change / np.var(energy, axis=1, ddof=1)))

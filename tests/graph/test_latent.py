@@ -1,6 +1,7 @@
 """The latent graph is the reference density in other coordinates, on every model of the zoo."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from graph_coordinates import (
     OTHERS,
@@ -27,7 +28,9 @@ def globals_at(spec, values):
 
 def log_jacobian(spec, values):
     """log|d unknowns / d coordinates|; the effects' part is triangular above the others'."""
-    small = {name: value for name, value in values.items() if not name.startswith(("b_", "z_"))}
+    small = {
+        name: value for name, value in values.items() if not name.startswith(("b_", "c_", "z_"))
+    }
     J = jacobian(lambda moved: unknowns(spec, *globals_at(spec, moved)), small)
     assert J.shape[0] == J.shape[1]
     total = np.linalg.slogdet(J)[1]
@@ -49,6 +52,9 @@ def reference(spec, values):
         corrs.append(corr)
         if f"b_{block.group}" in values:
             bs.append(values[f"b_{block.group}"])
+        elif f"c_{block.group}" in values:
+            level = pd.DataFrame(spec.design.X).groupby(block.level).mean().to_numpy() @ beta.real
+            bs.append(values[f"c_{block.group}"] - level[:, None])
         else:
             bs.append(values[f"z_{block.group}"] @ (sd[:, None] * factor).real.T)
     at = Point(
@@ -71,6 +77,8 @@ def random_values(spec, model, rng):
             x = size + 0.5 * x
         elif variable.name.startswith("b_"):
             x = np.exp(size) * x
+        elif variable.name.startswith("c_"):
+            x = np.mean(spec.design.y_net) + np.exp(size) * x
         values[variable.name] = x
     return values
 
