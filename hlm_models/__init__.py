@@ -4,12 +4,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hlm_models.api.calibration import calibrate, write_calibration
     from hlm_models.api.models import build, fit, list_models, to_pymc
+    from hlm_models.api.prior import prior_predictive, prior_summary, write_prior
     from hlm_models.api.runs import load_run, run, write_report
     from hlm_models.compare.agreement import agreement
     from hlm_models.compare.group_ols import ad_hoc, group_ols
     from hlm_models.compare.ladder import ladder
     from hlm_models.compare.pointwise import log_likelihood
+    from hlm_models.compare.samplers import samplers
+    from hlm_models.compare.sensitivity import sensitivity
     from hlm_models.errors import HlmError, InputErrors, RefusalError
     from hlm_models.inference.anova import anova
     from hlm_models.inference.bootstrap import bootstrap
@@ -36,6 +40,7 @@ _WHERE = {
     "anova": "inference.anova",
     "bootstrap": "inference.bootstrap",
     "build": "api.models",
+    "calibrate": "api.calibration",
     "coef": "results.extract",
     "coefficient_table": "results.coef_table",
     "coefficient_tests": "inference.hypotheses",
@@ -55,18 +60,24 @@ _WHERE = {
     "log_likelihood": "compare.pointwise",
     "marginal_means": "inference.means",
     "predict": "results.predict",
+    "prior_predictive": "api.prior",
+    "prior_summary": "api.prior",
     "profile": "inference.profile",
     "r2": "results.variance",
     "ranef": "results.extract",
     "refit": "inference.refit",
     "residuals": "results.extract",
     "run": "api.runs",
+    "samplers": "compare.samplers",
     "save_fit": "results.save",
+    "sensitivity": "compare.sensitivity",
     "simulate": "results.simulate",
     "summary": "results.summary",
     "to_pymc": "api.models",
     "varcorr": "results.extract",
     "vcov": "results.extract",
+    "write_calibration": "api.calibration",
+    "write_prior": "api.prior",
     "write_report": "api.runs",
 }
 
@@ -79,6 +90,7 @@ __all__ = [
     "anova",
     "bootstrap",
     "build",
+    "calibrate",
     "coef",
     "coefficient_table",
     "coefficient_tests",
@@ -98,18 +110,24 @@ __all__ = [
     "log_likelihood",
     "marginal_means",
     "predict",
+    "prior_predictive",
+    "prior_summary",
     "profile",
     "r2",
     "ranef",
     "refit",
     "residuals",
     "run",
+    "samplers",
     "save_fit",
+    "sensitivity",
     "simulate",
     "summary",
     "to_pymc",
     "varcorr",
     "vcov",
+    "write_calibration",
+    "write_prior",
     "write_report",
 ]
 

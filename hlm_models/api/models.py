@@ -243,10 +243,10 @@ def fit(
 
     Parameters
     ----------
-    engine : "nuts" for the posterior, "reml" or "ml" for the bundled fitter
+    engine : "nuts" or "gibbs" for the posterior, "reml" or "ml" for the bundled fitter
     log_likelihood : keep log p(y_i | beta, b, sigma) of every row and draw; of a posterior only
-    settings : any of the keys of `fit` in a model file (chains, draws, tune, seed, ...); for an
-        engine that does not sample, the seed only
+    settings : any of the keys of `fit` in a model file (chains, draws, tune, seed, ...) that the
+        engine makes use of; for one that does not sample, the seed only
 
     Raises
     ------
@@ -260,11 +260,14 @@ def fit(
     chosen = require(engine, spec)
     if log_likelihood and not chosen.draws:
         raise InputErrors.one(f"{engine} has no draws to keep the log likelihood of", key="engine")
-    # The seed is recorded with every fit; the other keys are about sampling.
-    idle = [key for key in settings if key != "seed"]
-    if idle and not chosen.draws:
+    idle = [key for key in settings if key in chosen.idle]
+    if idle:
+        names = ", ".join(idle)
         raise InputErrors.one(
-            f"{engine} does not sample, so {', '.join(idle)} would have no effect", key="engine"
+            f"{engine} makes no use of {names}: leave it out"
+            if chosen.draws
+            else f"{engine} does not sample, so {names} would have no effect",
+            key="engine",
         )
     options = {"with_log_likelihood": True} if log_likelihood else {}
     return chosen.fit(spec, _settings(spec, settings), progress, **options)
@@ -274,13 +277,21 @@ def _settings(spec: "ModelSpec", changes: Mapping[str, Any]) -> "FitSettings":
     """The model's settings with some of them changed."""
     from pydantic import ValidationError
 
+    kept: dict[str, Any] = spec.fit.model_dump()
+    inside = {key: tuple(value) for key, value in kept.items() if isinstance(value, dict)}
+    for key, value in changes.items():
+        changes_inside = key in inside and isinstance(value, Mapping)
+        kept[key] = {**kept[key], **value} if changes_inside else value
     try:
-        return type(spec.fit).model_validate({**spec.fit.model_dump(), **changes})
+        return type(spec.fit).model_validate(kept)
     except ValidationError as error:
         raise InputErrors(
             Problem(
                 "there is no such setting"
-                + nearest(str(one["loc"][0]), type(spec.fit).model_fields)
+                + nearest(
+                    str(one["loc"][-1]),
+                    inside.get(str(one["loc"][0]), type(spec.fit).model_fields),
+                )
                 if one["type"] == "extra_forbidden"
                 else one["msg"],
                 key=f"fit.{'.'.join(str(place) for place in one['loc'])}",

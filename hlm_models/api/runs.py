@@ -18,6 +18,8 @@ import yaml
 
 from hlm_models.api.models import build, fit, read_config
 from hlm_models.compare.agreement import Agreement, agreement
+from hlm_models.compare.samplers import Samplers, samplers
+from hlm_models.compare.sensitivity import SensitivityRow, sensitivity_checks, sensitivity_rows
 from hlm_models.config.load import config_from_mapping
 from hlm_models.config.located import read_yaml
 from hlm_models.config.settings import FileSource, ModelConfig
@@ -42,7 +44,11 @@ PACKAGES = (
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A finished run: its fits by engine, their agreement, and where everything was written."""
+    """A finished run: its fits by engine, their agreement, and where everything was written.
+
+    `agreement` and `sensitivity` are of the first posterior; `samplers` holds all posteriors where
+    there are several.
+    """
 
     spec: ModelSpec
     fits: Mapping[str, Fit]
@@ -50,6 +56,8 @@ class Run:
     folder: Path
     provenance: Mapping[str, Any]
     reused: bool
+    sensitivity: tuple[SensitivityRow, ...] = ()
+    samplers: Samplers | None = None
 
     @property
     def page(self) -> Path:
@@ -67,6 +75,8 @@ class Run:
         return {
             "fits": {engine: document(one) for engine, one in self.fits.items()},
             "agreement": _agreement_document(self.agreement),
+            "sensitivity": list(plain([asdict(row) for row in self.sensitivity])),
+            "samplers": _samplers_document(self.samplers),
             "folder": str(self.folder),
             "page": str(self.page),
             "reused": self.reused,
@@ -122,6 +132,16 @@ def run(
     for engine in engines:
         keep = log_likelihood and find(engine).draws
         fits[engine] = fit(spec, engine, progress=progress, log_likelihood=keep)
+    rows = {}
+    for engine, one in fits.items():
+        if isinstance(one, PosteriorFit):
+            progress(Step("sensitivity to the prior"))
+            rows[engine] = sensitivity_rows(one)
+            fits[engine] = replace(one, checks=(*one.checks, *sensitivity_checks(rows[engine])))
+    side_by_side = _samplers(fits)
+    if side_by_side is not None:
+        last = fits[side_by_side.engines[-1]]
+        fits[last.engine] = replace(last, checks=(*last.checks, side_by_side.check))
     finished = Run(
         spec=spec,
         fits=fits,
@@ -129,6 +149,8 @@ def run(
         folder=folder,
         provenance=_provenance(spec, fits, _command(model, engines, overrides)),
         reused=False,
+        sensitivity=next(iter(rows.values()), ()),
+        samplers=side_by_side,
     )
     progress(Step("writing the page"))
     _write(finished, _portable(config, source_folder))
@@ -178,7 +200,16 @@ def load_run(folder: str | Path, *, progress: Progress = silent) -> Run:
         engine: load_fit(folder / Path(file).name, spec)
         for engine, file in provenance["fits"].items()
     }
-    return Run(spec, fits, _agreement(fits), folder, provenance, reused=True)
+    return Run(
+        spec,
+        fits,
+        _agreement(fits),
+        folder,
+        provenance,
+        reused=True,
+        sensitivity=_sensitivity(fits),
+        samplers=_samplers(fits),
+    )
 
 
 def _read_provenance(path: Path) -> dict[str, Any]:
@@ -201,7 +232,13 @@ def write_report(fit: Fit | Run, path: str | Path, *, reference: PointFit | None
     if reference is not None:
         fits[reference.engine] = reference
     finished = Run(
-        fit.spec, fits, _agreement(fits), target.parent, _provenance(fit.spec, fits), reused=False
+        fit.spec,
+        fits,
+        _agreement(fits),
+        target.parent,
+        _provenance(fit.spec, fits),
+        reused=False,
+        sensitivity=_sensitivity(fits),
     )
     write(_page(finished), target)
     return target
@@ -211,6 +248,32 @@ def _agreement(fits: Mapping[str, Fit]) -> Agreement | None:
     posterior = [one for one in fits.values() if isinstance(one, PosteriorFit)]
     point = [one for one in fits.values() if isinstance(one, PointFit)]
     return agreement(posterior[0], point[0]) if posterior and point else None
+
+
+def _samplers(fits: Mapping[str, Fit]) -> Samplers | None:
+    posterior = [one for one in fits.values() if isinstance(one, PosteriorFit)]
+    return samplers(posterior) if len(posterior) > 1 else None
+
+
+def _samplers_document(found: Samplers | None) -> list[dict[str, Any]]:
+    if found is None:
+        return []
+    rows = [
+        {"parameter": row.parameter, "z": row.z}
+        | {
+            engine: {"mean": mean, "sd": sd, "mcse_mean": mcse}
+            for engine, mean, sd, mcse in zip(
+                found.engines, row.mean, row.sd, row.mcse, strict=True
+            )
+        }
+        for row in found.rows
+    ]
+    return list(plain(rows))
+
+
+def _sensitivity(fits: Mapping[str, Fit]) -> tuple[SensitivityRow, ...]:
+    posterior = [one for one in fits.values() if isinstance(one, PosteriorFit)]
+    return sensitivity_rows(posterior[0]) if posterior else ()
 
 
 def _agreement_document(found: Agreement | None) -> list[dict[str, Any]]:
@@ -238,14 +301,19 @@ def _page(finished: Run) -> Page:
     point = [one for one in finished.fits.values() if isinstance(one, PointFit)]
     return Page(
         posterior=posterior[0] if posterior else None,
+        others=tuple(posterior[1:]),
         reference=point[0] if point else None,
         agreement=finished.agreement,
         provenance=finished.provenance,
+        sensitivity=finished.sensitivity,
+        samplers=finished.samplers,
     )
 
 
 def _hash(spec: ModelSpec, engines: Sequence[str], log_likelihood: bool) -> str:
-    settings = spec.fit.model_dump(mode="json", exclude={"cores"})
+    # What no engine of the run reads makes no other run of it.
+    idle = set.intersection(*(set(find(engine).idle) for engine in engines)) | {"cores"}
+    settings = spec.fit.model_dump(mode="json", exclude=idle)
     searching = spec.reml.model_dump(mode="json")
     identity = [
         spec.name,

@@ -145,6 +145,45 @@ def check(
 
 
 @app.command()
+def prior(
+    model: Name,
+    draws: Annotated[int, typer.Option(min=2, help="Draws from the prior.")] = 1000,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the draws; fit.seed by default.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page (.html).")] = None,
+    force: Over = False,
+    as_json: Json = False,
+    overrides: Set = [],
+    configs: Configs = [],
+) -> None:
+    """What the priors say before the data: shares of the variance, and the range of y."""
+    from hlm_models.api.prior import implied, write_prior
+    from hlm_models.cli.progress import shown
+
+    if out is None and force:
+        raise InputErrors.one("has an effect with --out only", key="--force")
+    if out is not None and out.suffix != ".html":
+        raise InputErrors.one(f"a page is saved as .html, not '{out.name}'", key="--out")
+    if out is not None and out.exists() and not force:
+        raise InputErrors.one(f"{out} exists; write over it with --force", key="--out")
+    if out is not None and not out.parent.is_dir():
+        raise InputErrors.one(f"there is no folder {out.parent}", key="--out")
+    with shown(model) as progress:
+        found = implied(
+            model, draws, seed=seed, overrides=overrides, folders=configs, progress=progress
+        )
+    if out is not None:
+        write_prior(found, out)
+    if as_json:
+        _print_json(found.document() | {"page": None if out is None else str(out)})
+    else:
+        print(text.prior(found))
+        if out is not None:
+            print(f"Page: {out}")
+
+
+@app.command()
 def run(
     names: Names,
     engines: Annotated[str, typer.Option(help="Engines, with commas between.")] = "nuts,reml",
@@ -191,7 +230,7 @@ def run(
 @app.command()
 def fit(
     names: Names,
-    engine: Annotated[str, typer.Option(help="nuts, reml or ml.")] = "nuts",
+    engine: Annotated[str, typer.Option(help="nuts, gibbs, reml or ml.")] = "nuts",
     keep: Keep = False,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Save the fit: .nc for draws, .json else.")
@@ -274,6 +313,59 @@ def report(
         _print_json({"page": str(page)})
     else:
         print(page)
+
+
+@app.command()
+def calibrate(
+    model: Name,
+    engine: Annotated[str, typer.Option(help="An engine that gives draws.")] = "nuts",
+    simulations: Annotated[int, typer.Option(metavar="K", help="How many; 20 or more.")] = 200,
+    workers: Annotated[
+        int | None, typer.Option(metavar="W", help="Processes; one by default.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="By default fit.seed.")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep finished simulations there, and go on from them."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page (.html).")] = None,
+    force: Over = False,
+    as_json: Json = False,
+    overrides: Set = [],
+    configs: Configs = [],
+) -> int:
+    """Simulation-based calibration: whether an engine's draws are those of the posterior."""
+    from hlm_models.api.calibration import calibrate as calibrated
+    from hlm_models.api.calibration import write_calibration
+    from hlm_models.cli.progress import shown
+    from hlm_models.results.checks import worst
+
+    if out is None and force:
+        raise InputErrors.one("has an effect with --out only", key="--force")
+    if out is not None and out.suffix != ".html":
+        raise InputErrors.one(f"a page is saved as .html, not '{out.name}'", key="--out")
+    if out is not None and out.exists() and not force:
+        raise InputErrors.one(f"{out} exists; write over it with --force", key="--out")
+    if out is not None and not out.parent.is_dir():
+        raise InputErrors.one(f"there is no folder {out.parent}", key="--out")
+    spec = models.build(model, overrides=overrides, folders=configs)
+    with shown(model) as progress:
+        found = calibrated(
+            spec,
+            engine,
+            simulations,
+            seed=seed,
+            workers=workers,
+            folder=folder,
+            progress=progress,
+        )
+    if out is not None:
+        write_calibration(found, out)
+    if as_json:
+        _print_json(found.document())
+    else:
+        print(text.calibration(found))
+    return 1 if worst(found.checks) == "fail" else 0
 
 
 @app.command()

@@ -38,7 +38,7 @@ def shown(name: str) -> Iterator[Progress]:
         task = bars.add_task(f"{name}: starting", total=None, detail="")
 
         def bar(step: Step) -> None:
-            detail = f"{step.done:,} of {step.total:,} draws"
+            detail = f"{step.done:,} of {step.total:,} {step.unit}"
             if step.divergences is not None:
                 detail += f", {step.divergences} divergent"
             bars.update(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hlm_models.api.runs import Run
     from hlm_models.calibration.calibrate import Calibration
     from hlm_models.compare.agreement import Agreement
+    from hlm_models.compare.samplers import Samplers
     from hlm_models.inference.f_tests import FTest
     from hlm_models.parts.datasets import Dataset
     from hlm_models.results.checks import Check
@@ -193,7 +194,10 @@ def fit(found: "Fit", inference: "Inference | None" = None) -> str:
             f"{share.conditional:.3f}"
         )
     else:
-        body += f"\n\n{found.sampler}, {found.parameterization}, {found.divergences} divergences"
+        manner = f"{found.sampler}, {found.parameterization}"
+        if found.engine == "nuts":
+            manner += f", {found.divergences} divergences"
+        body += f"\n\n{manner}"
     return f"{head}\n\n{body}\n\n{checks(found.checks)}\n"
 
 
@@ -289,6 +293,8 @@ def run(finished: "Run") -> str:
 
     description = describe(finished.spec)
     pieces = [description.text()]
+    if finished.samplers is not None:
+        pieces.append(samplers(finished.samplers))
     if finished.agreement is not None:
         pieces.append(agreement(finished.agreement))
     else:
@@ -298,6 +304,26 @@ def run(finished: "Run") -> str:
     state = "Finished before, and reused (--force computes anew)" if finished.reused else "Saved"
     pieces.append(f"{state}: {finished.folder}\nPage: {finished.shown_page}")
     return "\n\n".join(pieces) + "\n"
+
+
+def samplers(found: "Samplers") -> str:
+    """Several posteriors side by side."""
+    head = ["parameter"]
+    for engine in found.engines:
+        head += [engine, "sd"]
+    rows = [
+        [
+            row.parameter,
+            *(number(x) for pair in zip(row.mean, row.sd, strict=True) for x in pair),
+            "-" if math.isnan(row.z) else f"{row.z:+.1f}",
+        ]
+        for row in found.rows
+    ]
+    legend = (
+        f"{', '.join(found.engines)}: posterior mean and sd; z: largest difference of two means in "
+        "Monte Carlo standard errors"
+    )
+    return "\n".join([legend, table([*head, "z"], rows, right=range(1, len(head) + 1))])
 
 
 def agreement(found: "Agreement") -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from hlm_models.errors import ModelMismatchError
 from hlm_models.results.fits import PointFit, PosteriorFit
+from hlm_models.results.prior import own_log_prior
 from hlm_models.results.summary import Parameter, ess, parameter_draws, parameters, point_values
 from hlm_models.spec.model import ModelSpec
 from hlm_models.types import FloatArray
@@ -100,7 +101,7 @@ def agreement(posterior: PosteriorFit, reference: PointFit) -> Agreement:
                 draws[one.name],
                 estimate,
                 se,
-                log_prior=_log_prior(spec, one),
+                log_prior=own_log_prior(spec, one),
                 reference=name,
                 singular=bool(singular),
             )
@@ -291,29 +292,6 @@ def _near_boundary(
         return f"{start}; {near:.0%} of the posterior has the effect below {SMALL:g} {unit}"
     near = float(np.mean(np.abs(draws[one.name]) > STRONG))
     return f"{start}; {near:.0%} of the posterior has |corr| above {STRONG:g}"
-
-
-def _log_prior(spec: ModelSpec, one: Parameter) -> Callable[[FloatArray], FloatArray] | None:
-    """Log density of the parameter's own prior; of a correlation or a matrix the marginal."""
-    if one.variable == "sigma":
-        sigma = spec.priors.sigma
-        assert sigma is not None, "a sigma that is known is no parameter"
-        return lambda x: sigma.log_density(x, place="scale")
-    if one.variable == "beta":
-        beta = spec.priors.beta[one.index[0]]
-        return lambda x: beta.log_density(x, place="location")
-    group = one.variable.partition("_")[2]
-    at = [block.group for block in spec.blocks].index(group)
-    block, prior = spec.blocks[at], spec.priors.blocks[at]
-    for term, covariance in zip(block.terms, prior.terms, strict=True):
-        inside = range(term.columns.start, term.columns.stop)
-        if one.index[0] in inside and one.variable.startswith("sd_"):
-            sd = covariance.sd_priors()[one.index[0] - term.columns.start]
-            return lambda x: sd.log_density(x, place="scale")
-        if one.index[0] in inside:
-            row, column = (place - term.columns.start for place in one.index)
-            return lambda x: covariance.log_density_corr(x, row, column)
-    return None
 
 
 def _scale(

@@ -10,7 +10,7 @@ from hlm_models.results.checks import Check, graded
 from hlm_models.results.fits import PosteriorFit
 from hlm_models.results.summary import DrawRow, draw_rows
 
-__all__ = ["SamplerRow", "Samplers", "samplers"]
+__all__ = ["FAIL", "WARN", "SamplerRow", "Samplers", "samplers"]
 
 WARN, FAIL = 4.0, 6.0
 """Differences in Monte Carlo standard errors: of some dozens of parameters, correct samplers have

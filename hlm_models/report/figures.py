@@ -21,9 +21,12 @@ __all__ = [
     "REPLICATES",
     "Bar",
     "Levels",
+    "bands",
     "caterpillar",
+    "distribution",
     "forest",
     "predictive",
+    "rank_difference",
     "shortened",
     "standardised",
     "trace_and_ranks",
@@ -31,6 +34,7 @@ __all__ = [
 ]
 
 POSTERIOR, REFERENCE, INK, GRID = "#2a6fb0", "#cc5f14", "#22272e", "#e3e6ea"
+PRIOR = "#7a4f9a"
 PANEL, WIDE = 4.1, 5.8
 """Widths in inches: a panel fills a phone, a wide figure is scrolled there."""
 
@@ -234,6 +238,89 @@ def predictive(observed: FloatArray, replicated: FloatArray, *, response: str, a
         ax.set_xlabel(shortened(response, 60))
         ax.set_ylabel("share of rows")
         ax.set_ylim(0, None)
+        _legend(figure, ax)
+        return _markup(figure, alt)
+
+
+def rank_difference(
+    name: str,
+    shares: FloatArray,
+    difference: FloatArray,
+    band: tuple[FloatArray, FloatArray],
+    *,
+    fails: bool,
+    limit: float,
+    alt: str,
+) -> Markup:
+    """ECDF of ranks less that of uniform ones, at shares (m,) of the ranks, in its band.
+
+    Parameters
+    ----------
+    band : lower and upper ends (m,) of the difference
+    limit : the largest difference that is shown
+    """
+    x = np.concatenate([[0], shares, [1]])
+    low, high, line = (np.concatenate([[0], one, [0]]) for one in (*band, difference))
+    with _styled(alt):
+        figure = Figure(figsize=(PANEL, 2.1), layout="constrained")
+        ax = figure.subplots()
+        ax.fill_between(x, low, high, color=GRID, linewidth=0)
+        ax.axhline(0, color="#8a929c", linewidth=0.8)
+        ax.plot(x, line, color=REFERENCE if fails else POSTERIOR, linewidth=1.3, zorder=3)
+        ax.set_xlim(0, 1)
+        ax.set_ylim(-limit, limit)
+        ax.set_title(shortened(name, 40) + (": fails" if fails else ""))
+        ax.set_xlabel("share of the ranks", labelpad=1)
+        return _markup(figure, alt)
+
+
+def distribution(
+    name: str, x: FloatArray, prior: FloatArray, draws: FloatArray | None = None, *, alt: str
+) -> Markup:
+    """Density of a prior (m,) at x (m,), NaN where it has none, over the posterior's draws."""
+    with _styled(alt):
+        figure = Figure(figsize=(PANEL, 1.9), layout="constrained")
+        ax = figure.subplots()
+        if draws is not None:
+            heights, edges = np.histogram(draws, bins=np.linspace(x[0], x[-1], 61))
+            density = heights / (draws.size * np.diff(edges))
+            ax.stairs(density, edges, fill=True, color=POSTERIOR, alpha=0.55, linewidth=0)
+        else:
+            ax.fill_between(x, prior, color=PRIOR, alpha=0.25, linewidth=0)
+        ax.plot(x, prior, color=PRIOR, linewidth=1.5)
+        ax.set_xlim(x[0], x[-1])
+        ax.set_ylim(0, None)
+        ax.set_yticks([])
+        ax.locator_params(axis="x", nbins=6)
+        ax.set_title(shortened(name, 46))
+        return _markup(figure, alt)
+
+
+def bands(
+    x: FloatArray,
+    quantiles: FloatArray,
+    observed: FloatArray,
+    *,
+    labels: tuple[str, str],
+    alt: str,
+) -> Markup:
+    """Data (m,) over quantiles (5, m) of drawn ones: 5%, 25%, 50%, 75% and 95%, at x (m,).
+
+    Parameters
+    ----------
+    labels : of the axes
+    """
+    with _styled(alt):
+        figure = Figure(figsize=(WIDE, 3.0), layout="constrained")
+        ax = figure.subplots()
+        for inner, label, alpha in ((0, "90% of draws", 0.2), (1, "50%", 0.4)):
+            lower, upper = quantiles[inner], quantiles[4 - inner]
+            ax.fill_between(x, lower, upper, color=PRIOR, alpha=alpha, linewidth=0, label=label)
+        ax.plot(x, quantiles[2], color=PRIOR, linewidth=1.0)
+        ax.locator_params(axis="x", integer=bool(np.all(x == np.round(x))))
+        ax.plot(x, observed, color=INK, linewidth=2.0, label="data")
+        ax.set_xlabel(shortened(labels[0], 60))
+        ax.set_ylabel(shortened(labels[1], 40))
         _legend(figure, ax)
         return _markup(figure, alt)
 

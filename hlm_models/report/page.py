@@ -3,18 +3,29 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hlm_models.compare.agreement import Agreement
+from hlm_models.compare.samplers import Samplers
+from hlm_models.compare.sensitivity import SensitivityRow
 from hlm_models.design.build import RandomBlock
 from hlm_models.report import tables
+from hlm_models.report.template import filled
 from hlm_models.results.checks import Check
 from hlm_models.results.fits import Fit, PointFit, PosteriorFit
-from hlm_models.results.summary import DrawRow, PointRow, draw_rows, parameter_draws, point_rows
+from hlm_models.results.prior import own_draws, own_log_prior
+from hlm_models.results.summary import (
+    DrawRow,
+    Parameter,
+    PointRow,
+    draw_rows,
+    parameter_draws,
+    parameters,
+    point_rows,
+)
 from hlm_models.spec.describe import describe
 from hlm_models.spec.model import ModelSpec
 from hlm_models.types import FloatArray
@@ -30,6 +41,9 @@ __all__ = ["Run", "render", "write"]
 TRACED = 40
 """Parameters with a trace; of more, those with the largest r_hat are shown."""
 
+OVERLAID = 40
+"""Parameters with prior and posterior side by side; of more, those that the prior moves most."""
+
 EFFECT_DRAWS = 4000
 """Draws that the intervals of a group's effects are taken from."""
 
@@ -38,6 +52,7 @@ EFFECT_DRAWS = 4000
 class Run:
     """What a page is about: at least one fit, and where it came from.
 
+    `others` are posteriors by other engines, which `samplers` holds beside the first.
     `provenance` holds model, command, created (ISO time), versions {package: version}, seed, data
     {source, rows, digest}, digest, seconds {engine: {stage: s}} and config (as used); what is
     absent is left out of the page.
@@ -47,6 +62,9 @@ class Run:
     reference: PointFit | None
     agreement: Agreement | None
     provenance: Mapping[str, Any]
+    sensitivity: Sequence[SensitivityRow] = ()
+    others: tuple[PosteriorFit, ...] = ()
+    samplers: Samplers | None = None
 
     def __post_init__(self) -> None:
         if not self.fits:
@@ -54,7 +72,8 @@ class Run:
 
     @property
     def fits(self) -> tuple[Fit, ...]:
-        return tuple(fit for fit in (self.posterior, self.reference) if fit is not None)
+        known = (self.posterior, *self.others, self.reference)
+        return tuple(fit for fit in known if fit is not None)
 
     @property
     def spec(self) -> ModelSpec:
@@ -62,7 +81,8 @@ class Run:
 
     @property
     def engines(self) -> str:
-        return " and ".join(fit.engine for fit in self.fits)
+        *first, last = (fit.engine for fit in self.fits)
+        return f"{', '.join(first)} and {last}" if first else last
 
     @property
     def checks(self) -> tuple[tuple[str, Check], ...]:
@@ -77,13 +97,7 @@ def write(run: Run, path: Path) -> None:
 
 def render(run: Run) -> str:
     """The page as text; the same run gives the same text."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = resources.files("hlm_models.report").joinpath("page.html").read_text("utf-8")
-    return environment.from_string(template).render(_context(run))
+    return filled("page.html", _context(run))
 
 
 def _context(run: Run) -> dict[str, Any]:
@@ -113,10 +127,16 @@ def _context(run: Run) -> dict[str, Any]:
         "groups": tables.group_table(spec),
         "factors": tables.factor_table(spec) if spec.design.factors else None,
         "agreement": tables.agreement_table(found) if found else None,
+        "samplers": tables.samplers_table(run.samplers, points, name) if run.samplers else None,
         "agreeing": sum(row.verdict == "agree" for row in found.rows) if found else 0,
         "forest": _forest(spec, draws, points, name) if draws and points else None,
         "posterior": tables.posterior_table(posterior, draws) if posterior else None,
         "points": tables.point_table(reference, points) if reference else None,
+        "sensitivity": tables.sensitivity_table(posterior, run.sensitivity)
+        if posterior and run.sensitivity
+        else None,
+        "overlays": _overlays(posterior, run.sensitivity) if posterior else (),
+        "overlaid": OVERLAID if len(draws) > OVERLAID else 0,
         "effects": [pair for block in spec.blocks if (pair := _effects(run, block, b))[1]],
         "traces": _traces(posterior, draws) if posterior else (),
         "traced": TRACED if len(draws) > TRACED else 0,
@@ -201,6 +221,41 @@ def _drawn_effects(b: FloatArray, block: RandomBlock) -> "Levels":
     flat = b.reshape(-1, block.J, block.q)
     lower, upper = np.quantile(flat, [0.025, 0.975], axis=0)
     return Levels(flat.mean(axis=0), lower, upper)
+
+
+def _overlays(fit: PosteriorFit, rows: Sequence[SensitivityRow]) -> "tuple[Markup, ...]":
+    """Density of the prior over the draws of the posterior, a panel a parameter."""
+    from hlm_models.report.figures import distribution
+
+    moved = {row.parameter: np.nan_to_num(row.prior, nan=np.inf) for row in rows}
+    free = sorted(parameters(fit.spec), key=lambda one: -moved.get(one.name, 0.0))[:OVERLAID]
+    drawn, rng = parameter_draws(fit), np.random.default_rng(fit.seed)
+    pictures = []
+    for one in parameters(fit.spec):
+        draws = drawn[one.name]
+        if one not in free or np.ptp(draws) == 0:
+            continue
+        x = np.linspace(*_span(one, draws, own_draws(fit.spec, one, rng, 1000)), 400)
+        log_prior = own_log_prior(fit.spec, one)
+        density = np.full(len(x), np.nan) if log_prior is None else np.exp(log_prior(x))
+        alt = f"{fit.spec.name}: prior and posterior of {one.name}"
+        pictures.append(distribution(one.name, x, density, draws, alt=alt))
+    return tuple(pictures)
+
+
+def _span(one: Parameter, draws: FloatArray, before: FloatArray | None) -> tuple[float, float]:
+    """What a panel shows: all draws and the prior's middle, or as much as leaves the draws seen."""
+    least, most = {"beta": (-np.inf, np.inf), "corr": (-0.9999, 0.9999)}.get(
+        one.variable.partition("_")[0], (0.0, np.inf)
+    )
+    low, high = float(draws.min()), float(draws.max())
+    length = high - low
+    lower, upper = low - length, high + length
+    if before is not None:
+        inner, outer = np.quantile(before, [0.05, 0.95])
+        lower = max(min(low, inner), low - 5 * length)
+        upper = min(max(high, outer), high + 5 * length)
+    return max(lower, least), min(upper, most)
 
 
 def _traces(fit: PosteriorFit, rows: Sequence[DrawRow]) -> "tuple[Markup, ...]":

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from hlm_models.compare.agreement import Agreement, AgreementRow
+from hlm_models.compare.samplers import WARN, Samplers
+from hlm_models.compare.sensitivity import SensitivityRow
 from hlm_models.results.checks import Check
 from hlm_models.results.fits import PointFit, PosteriorFit
 from hlm_models.results.summary import DrawRow, PointRow
@@ -27,6 +29,8 @@ __all__ = [
     "point_table",
     "posterior_table",
     "prior_table",
+    "samplers_table",
+    "sensitivity_table",
     "short",
     "time_table",
 ]
@@ -233,12 +237,42 @@ def agreement_table(found: Agreement) -> Table:
     return Table(caption, columns, rows, note + (NOT_THERE if absent else ""))
 
 
+def samplers_table(found: Samplers, points: Sequence[PointRow], reference: str) -> Table:
+    """Posterior means and sds by every engine, and the point estimates where there are any."""
+    by_name = {row.name: row for row in points}
+    columns = [Column("parameter", "name")]
+    for engine in found.engines:
+        columns += [Column(f"{engine} mean", side="posterior"), Column("sd", side="posterior")]
+    columns.append(Column("z"))
+    if points:
+        columns += [Column(reference, side="reference"), Column("se", side="reference")]
+    rows = []
+    for row in found.rows:
+        cells = [row.parameter]
+        for mean, sd in zip(row.mean, row.sd, strict=True):
+            cells += [number(mean), number(sd)]
+        cells.append(fixed(row.z, 1, sign=True))
+        if points:
+            point = by_name[row.parameter]
+            cells += [number(point.estimate), number(point.se)]
+        rows.append(tuple(cells))
+    absent = any(math.isnan(row.se) for row in points)
+    return Table(
+        f"{found.model}, {' against '.join(found.engines)}: one posterior by several samplers",
+        tuple(columns),
+        tuple(rows),
+        "z: largest difference of two means, in Monte Carlo standard errors; beyond "
+        f"{WARN:g} it is more than chance." + (NOT_THERE if absent else ""),
+    )
+
+
 def posterior_table(fit: PosteriorFit, rows: Sequence[DrawRow]) -> Table:
     """Posterior of the population parameters with their diagnostics."""
     sizes = fit.data["posterior"].sizes
+    divergences = f", {fit.divergences} divergences" if fit.engine == "nuts" else ""
     return Table(
         f"{fit.spec.name}, {fit.engine} ({fit.sampler}, {fit.parameterization}): "
-        f"{sizes['chain']} chains of {sizes['draw']:,} draws, {fit.divergences} divergences",
+        f"{sizes['chain']} chains of {sizes['draw']:,} draws{divergences}",
         (
             Column("parameter", "name"),
             Column("mean", side="posterior"),
@@ -264,6 +298,39 @@ def posterior_table(fit: PosteriorFit, rows: Sequence[DrawRow]) -> Table:
         ),
         "95%: equal-tailed interval. mcse: Monte Carlo standard error of the mean. ess: effective "
         "number of draws, in the bulk and in the tails.",
+    )
+
+
+def sensitivity_table(fit: PosteriorFit, rows: Sequence[SensitivityRow]) -> Table:
+    """How far each posterior moves with the prior and with the likelihood."""
+    told = any(row.diagnosis for row in rows)
+    return Table(
+        f"{fit.spec.name}, {fit.engine}: sensitivity to prior and likelihood",
+        (
+            Column("parameter", "name"),
+            Column("prior"),
+            Column("likelihood"),
+            Column("tail"),
+            Column("overlap"),
+            Column("width"),
+            *((Column("diagnosis", "text"),) if told else ()),
+        ),
+        tuple(
+            (
+                row.parameter,
+                fixed(row.prior, 3),
+                fixed(row.likelihood, 3),
+                fixed(row.tail, 2),
+                fixed(row.overlap, 2),
+                fixed(row.width, 3),
+                *((row.diagnosis or ABSENT,) if told else ()),
+            )
+            for row in rows
+        ),
+        "prior, likelihood: how far the posterior moves as one of them is raised to a power near "
+        "1; above 0.05 it counts as moved. tail: mass of the prior where it is no denser than at "
+        "the posterior's median; below 0.05 the two disagree. overlap: the mass that prior and "
+        "posterior have in common. width: of the posterior's middle 90%, over that of the prior's.",
     )
 
 

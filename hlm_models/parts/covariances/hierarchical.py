@@ -20,8 +20,9 @@ Size = PositiveFloat | Auto
 
 
 class Hierarchical(MatrixPrior):
-    """Psi | a ~ inverse Wishart(df + q - 1, 2 df diag(1 / a)), a_k ~ inverse gamma(1/2, scale_k^-2).
+    """A mixture over a: Psi | a ~ inverse Wishart(df + q - 1, 2 df diag(1 / a)).
 
+    With a_k ~ inverse gamma(1/2, 1 / scale_k^2).
     Each sd_k is half Student t with these df and scale_k, and each correlation has a density
     proportional to (1 - r^2)^(df / 2 - 1): uniform with df 2. With a integrated out the density is
     proportional to |Psi|^(-(df + 2 q)/2) prod_k (1 + df scale_k^2 (Psi^-1)_kk)^(-(df + q)/2).
