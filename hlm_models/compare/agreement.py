@@ -5,8 +5,8 @@ z of a correlation, log sigma. `docs/agreement.md` lists the verdicts.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -106,7 +106,28 @@ def agreement(posterior: PosteriorFit, reference: PointFit) -> Agreement:
                 singular=bool(singular),
             )
         )
-    return Agreement(spec.name, posterior.engine, reference.engine, tuple(rows))
+    return Agreement(spec.name, posterior.engine, reference.engine, _with_their_sds(rows))
+
+
+def _with_their_sds(rows: Sequence[AgreementRow]) -> tuple[AgreementRow, ...]:
+    """A correlation that nothing explains follows its standard deviations, if a prior moves these.
+
+    The data say more of a covariance than of its factors.
+    """
+    moved = {row.parameter: row.why for row in rows if row.cause == "prior"}
+    found = []
+    for row in rows:
+        kind, _, rest = row.parameter.partition("_")
+        group, _, pair = rest.rstrip("]").partition("[")
+        sds = [f"sd_{group}[{effect}]" for effect in pair.split(", ")]
+        known = [name for name in sds if name in moved]
+        if row.cause == "unexplained" and kind == "corr" and known:
+            start = row.why.partition(": ")[0]
+            why = f"{start}: it follows {' and '.join(known)}, which the prior moves"
+            found.append(replace(row, cause="prior", why=why))
+        else:
+            found.append(row)
+    return tuple(found)
 
 
 def _identity(spec: ModelSpec) -> tuple[object, ...]:

@@ -471,3 +471,15 @@ def test_fits_of_changed_numbers_are_refused():
     assert agreement(fit, first).rows
     with pytest.raises(ModelMismatchError):
         agreement(fit, other)
+
+
+def test_a_correlation_follows_the_standard_deviation_that_a_prior_moves():
+    """The sd of the slopes is held up; their covariance with the intercepts the data do know."""
+    prior = "{kind: inverse_wishart, nu: 60, scale: [[40000, 0], [0, 3000]]}"
+    spec = hlm.build("sleepstudy-slopes", overrides=[f"priors.groups.subject={prior}"])
+    found = agreement(hlm.fit(spec, "nuts", seed=1), hlm.fit(spec, "reml"))
+    [row] = [row for row in found.rows if row.parameter.startswith("corr_")]
+    assert (row.verdict, row.cause) == ("shifted", "prior")
+    assert "it follows sd_subject[days], which the prior moves" in row.why
+    [sd] = [row for row in found.rows if row.parameter == "sd_subject[days]"]
+    assert (sd.verdict, sd.cause) == ("shifted", "prior")
