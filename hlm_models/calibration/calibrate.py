@@ -51,8 +51,8 @@ class Quantity:
     """The verdict on one quantity.
 
     p : the probability that uniform ranks stray so far
-    worst : the share of ranks at which the ECDF strays most
-    difference : the ECDF there, less that share; above 0, too many ranks are small
+    worst : the share of the ranks at which the ECDF is least likely
+    difference : the ECDF there, less that share; above 0, too many ranks are low
     """
 
     name: str
@@ -116,7 +116,7 @@ class Calibration:
         """A quantity fails where its p value is below: Bonferroni's bound over the quantities."""
         return ERROR / len(self.names)
 
-    @property
+    @cached_property
     def uniform(self) -> UniformRanks:
         """The law of the ranks of one quantity where all is right."""
         return UniformRanks(len(self.ranked), DRAWS)

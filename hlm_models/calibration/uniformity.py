@@ -26,7 +26,7 @@ class Strayed:
     """How far an ECDF strays from that of uniform ranks.
 
     p : the probability that uniform ranks stray so far anywhere
-    at : share of the ranks at which it strays most
+    at : share of the ranks at which it is least likely
     difference : the ECDF there, less `at`
     """
 

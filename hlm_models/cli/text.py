@@ -371,8 +371,8 @@ def calibration(found: "Calibration") -> str:
         _wrapped(
             f"Ranks among {found.draws} draws. A quantity fails where p is below "
             f"{number(found.level)}, so that a correct engine fails with a probability of at most "
-            f"{found.error:g}. worst: the share of the ranks where their ECDF strays most; "
-            "difference: the ECDF there, less that share"
+            f"{found.error:g}. worst: the share of the ranks where their ECDF is least "
+            "likely; difference: the ECDF there, less that share"
         ),
     ]
     if found.failures:

@@ -157,10 +157,16 @@ def bootstrap(
         statistic=statistic,
         further=further,
     )
-    with journal(folder, task.header(), size=task.size) as (done, keep):
-        rows = collect(
+    with journal(
+        folder,
+        task.header(),
+        encode=np.ndarray.tolist,
+        decode=task.read,
+        others="draws of another fit, seed or statistic",
+    ) as (done, keep):
+        rows = np.array(collect(
             task, draws, workers=workers, done=done, keep=keep, stage="bootstrap", progress=progress
-        )
+        ))  # fmt: skip
     failed = np.isnan(rows[:, 0])
     if failed.all():
         raise FitError(f"all {draws} refits to simulated responses failed")
@@ -214,6 +220,15 @@ class _Refits:
                 f"fit {', '.join(self.further)}: give the same names, in the same order, each time"
             )
         return np.append(row, list(values.values()))
+
+    def read(self, row: object) -> FloatArray:
+        """A row from a file; a ValueError where it is none of these."""
+        match row:
+            case [*numbers] if len(numbers) == self.size and all(
+                isinstance(one, float) for one in numbers
+            ):
+                return np.array(numbers)
+        raise ValueError(row)
 
     def header(self) -> dict[str, object]:
         """What the draws are of, in words that a file can keep.

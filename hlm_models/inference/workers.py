@@ -8,12 +8,9 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Protocol
 
-import numpy as np
-
 from hlm_models.errors import FitError, HlmError
 from hlm_models.results.arguments import checked_count
 from hlm_models.results.progress import Progress, Step
-from hlm_models.types import FloatArray
 
 __all__ = ["Task", "collect"]
 
@@ -21,29 +18,31 @@ THREADS = ("MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """What keeps the linear algebra of a worker to one thread; read when NumPy is imported."""
 
 
-class Task(Protocol):
+class Task[Row](Protocol):
     """Makes row number `index`, the same one wherever and whenever it is asked."""
 
-    def row(self, index: int) -> FloatArray: ...
+    def row(self, index: int) -> Row: ...
 
 
-def collect(
-    task: Task,
+def collect[Row](
+    task: Task[Row],
     draws: int,
     *,
     workers: int | None,
-    done: Mapping[int, FloatArray],
-    keep: Callable[[int, FloatArray], None],
+    done: Mapping[int, Row],
+    keep: Callable[[int, Row], None],
     stage: str,
     progress: Progress,
-) -> FloatArray:
-    """Rows 0 to `draws` - 1 of a task, one below the other.
+    unit: str = "draws",
+) -> list[Row]:
+    """Rows 0 to `draws` - 1 of a task.
 
     Parameters
     ----------
     workers : processes; None for this one alone. The task must be picklable for more
     done : rows that need not be made again
     keep : is given each new row as soon as it is there
+    unit : what the rows are called while they are counted
 
     Raises
     ------
@@ -56,21 +55,23 @@ def collect(
     workers = 1 if workers is None else checked_count(workers, "workers")
     rows = {index: row for index, row in done.items() if index < draws}
     left = [index for index in range(draws) if index not in rows]
-    progress(Step(stage, len(rows), draws))
+    progress(Step(stage, len(rows), draws, unit=unit))
     made = _here(task, left) if workers == 1 else _spread(task, left, workers)
     for index, row in made:
         rows[index] = row
         keep(index, row)
-        progress(Step(stage, len(rows), draws))
-    return np.array([rows[index] for index in range(draws)])
+        progress(Step(stage, len(rows), draws, unit=unit))
+    return [rows[index] for index in range(draws)]
 
 
-def _here(task: Task, indices: Sequence[int]) -> Iterator[tuple[int, FloatArray]]:
+def _here[Row](task: Task[Row], indices: Sequence[int]) -> Iterator[tuple[int, Row]]:
     for index in indices:
         yield index, task.row(index)
 
 
-def _spread(task: Task, indices: Sequence[int], workers: int) -> Iterator[tuple[int, FloatArray]]:
+def _spread[Row](
+    task: Task[Row], indices: Sequence[int], workers: int
+) -> Iterator[tuple[int, Row]]:
     context = multiprocessing.get_context("spawn")
     processes, pipes = [], []
     try:
@@ -98,7 +99,7 @@ def _spread(task: Task, indices: Sequence[int], workers: int) -> Iterator[tuple[
                 yield found
         if left:
             raise FitError(
-                f"worker processes ended with {left} draws to make (their errors are above); a "
+                f"worker processes ended with {left} rows to make (their errors are above); a "
                 'script that asks for workers must start under `if __name__ == "__main__":`'
             )
     finally:
@@ -107,7 +108,7 @@ def _spread(task: Task, indices: Sequence[int], workers: int) -> Iterator[tuple[
             process.join()
 
 
-def _serve(task: Task, indices: Sequence[int], pipe: Connection) -> None:
+def _serve[Row](task: Task[Row], indices: Sequence[int], pipe: Connection) -> None:
     """A worker's life. An interruption is for the parent to handle, who ends the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

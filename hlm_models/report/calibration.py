@@ -32,7 +32,7 @@ def _context(found: Calibration) -> dict[str, Any]:
         "ranked": len(found.ranked),
         "draws": found.draws,
         "error": found.error,
-        "level": found.level,
+        "level": tables.number(found.level, 2),
         "outside": sum(one.status == "fail" for one in found.quantities),
         "failed": [one for one in checks if one[1].status == "fail"],
         "warned": [one for one in checks if one[1].status == "warn"],
@@ -88,8 +88,8 @@ def _quantity_table(found: Calibration) -> Table:
             )
             for one in found.quantities
         ),
-        "p: how often uniform ranks stray as far. worst at: the share of the ranks where the line "
-        "is farthest from the middle of the band. difference: the line there.",
+        "p: the probability that uniform ranks stray as far. worst at: the share of the ranks at "
+        "which the line is least likely. difference: the line there.",
     )
 
 

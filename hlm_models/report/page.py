@@ -44,6 +44,9 @@ TRACED = 40
 OVERLAID = 40
 """Parameters with prior and posterior side by side; of more, those that the prior moves most."""
 
+PRIOR_DRAWS = 10_000
+"""Draws that the middle of a prior is taken from, and its density where it has no closed form."""
+
 EFFECT_DRAWS = 4000
 """Draws that the intervals of a group's effects are taken from."""
 
@@ -235,9 +238,17 @@ def _overlays(fit: PosteriorFit, rows: Sequence[SensitivityRow]) -> "tuple[Marku
         draws = drawn[one.name]
         if one not in free or np.ptp(draws) == 0:
             continue
-        x = np.linspace(*_span(one, draws, own_draws(fit.spec, one, rng, 1000)), 400)
+        before = own_draws(fit.spec, one, rng, PRIOR_DRAWS)
+        x = np.linspace(*_span(one, draws, before), 400)
         log_prior = own_log_prior(fit.spec, one)
-        density = np.full(len(x), np.nan) if log_prior is None else np.exp(log_prior(x))
+        if log_prior is not None:
+            density = np.exp(log_prior(x))
+        elif before is None:
+            density = np.full(len(x), np.nan)
+        else:
+            heights, edges = np.histogram(before, bins=np.linspace(x[0], x[-1], 61))
+            density = np.repeat(heights / (len(before) * np.diff(edges)), 2)
+            x = np.repeat(edges, 2)[1:-1]
         alt = f"{fit.spec.name}: prior and posterior of {one.name}"
         pictures.append(distribution(one.name, x, density, draws, alt=alt))
     return tuple(pictures)

@@ -10,13 +10,14 @@ __all__ = ["Progress", "Step", "silent"]
 class Step:
     """What is being done: a stage in words, and where draws are made, how many are done.
 
-    `divergences` counts among draws that can diverge; else None.
+    `divergences` counts among draws that can diverge; else None. `unit` is what is counted.
     """
 
     stage: str
     done: int = 0
     total: int = 0
     divergences: int | None = None
+    unit: str = "draws"
 
 
 Progress = Callable[[Step], None]
