@@ -102,6 +102,7 @@ def agreement(posterior: PosteriorFit, reference: PointFit) -> Agreement:
                 estimate,
                 se,
                 log_prior=own_log_prior(spec, one),
+                pulled_by=_pulled_by(spec, one),
                 reference=name,
                 singular=bool(singular),
             )
@@ -130,6 +131,13 @@ def _with_their_sds(rows: Sequence[AgreementRow]) -> tuple[AgreementRow, ...]:
     return tuple(found)
 
 
+def _pulled_by(spec: ModelSpec, one: Parameter) -> str:
+    joint = spec.priors.shrinkage
+    if joint is None or one.variable != "beta" or one.index[0] not in joint.places:
+        return ""
+    return joint.law.kind
+
+
 def _identity(spec: ModelSpec) -> tuple[object, ...]:
     """What two fits must share for their parameters to mean the same."""
     design = spec.design
@@ -150,6 +158,7 @@ def judge(
     se: float,
     *,
     log_prior: Callable[[FloatArray], FloatArray] | None = None,
+    pulled_by: str = "",
     reference: str = "REML",
     singular: bool = False,
 ) -> AgreementRow:
@@ -161,6 +170,7 @@ def judge(
     draws : (chains, draws) in the parameter's own units
     estimate, se : point estimate and standard error in the same units
     log_prior : log density of the parameter's own prior at values of it, where it has one
+    pulled_by : the prior of several coefficients together that pulls it to zero, where it has none
     singular : whether the point fit is on the boundary in some other parameter
     """
     scale, slope = _scale(name)
@@ -176,7 +186,7 @@ def judge(
     why = ""
     if abs(d) >= SHIFT:
         verdict = "shifted"
-        cause, why = _cause(name, z, draws, estimate, at, d_mcse, log_prior, reference)
+        cause, why = _cause(name, z, draws, estimate, at, d_mcse, log_prior, pulled_by, reference)
         if cause == "unexplained" and singular:
             cause = "boundary"
             why = f"{reference} stands on the boundary of other parameters, the posterior does not"
@@ -214,6 +224,7 @@ def _cause(
     at: float,
     d_mcse: float,
     log_prior: Callable[[FloatArray], FloatArray] | None,
+    pulled_by: str,
     reference: str,
 ) -> tuple[Cause, str]:
     """The likeliest reason of a shift, tried in turn."""
@@ -233,6 +244,8 @@ def _cause(
                 "prior",
                 f"the prior moves it; under a flatter one it comes closer to {reference}",
             )
+    if pulled_by and abs(float(z.mean())) < abs(at):
+        return "prior", f"{pulled_by} pulls it towards 0"
     # The mode is sought in the parameter's own units, where the likelihood has its peak; that of
     # symmetric draws is as noisy as a shift is large.
     mode = half_sample_mode(draws.ravel())

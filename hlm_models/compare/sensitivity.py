@@ -23,7 +23,7 @@ from hlm_models.results.checks import Check, graded
 from hlm_models.results.fits import PosteriorFit
 from hlm_models.results.point_only import posterior_only
 from hlm_models.results.prior import LogPrior, own_draws, own_log_prior
-from hlm_models.results.summary import parameter_draws, parameters
+from hlm_models.results.summary import hyperparameters, parameter_draws, parameters
 from hlm_models.spec.model import ModelSpec
 from hlm_models.types import FloatArray, IntArray
 
@@ -70,7 +70,8 @@ class SensitivityRow:
     overlap : the mass that prior and posterior have in common, 0 to 1
     width : the length of the posterior's central 90% over that of the prior's
 
-    The last three are NaN where its prior is improper.
+    The last three are NaN where its prior is improper, and tail and overlap where it has no closed
+    form.
     """
 
     parameter: str
@@ -109,7 +110,7 @@ def sensitivity_rows(fit: PosteriorFit) -> tuple[SensitivityRow, ...]:
     drawn = parameter_draws(fit)
     rng = np.random.default_rng(fit.seed)
     rows = []
-    for one in parameters(spec):
+    for one in (*parameters(spec), *hyperparameters(spec)):
         draws = drawn[one.name]
         prior, likelihood = _moved(draws, by_prior), _moved(draws[:, at], by_likelihood)
         tail, overlap, width = _beside(
@@ -133,7 +134,8 @@ def log_prior(spec: ModelSpec, posterior: "Dataset") -> FloatArray:
     """Log density of beta, sd, corr and sigma at every draw (chains, draws).
 
     With respect to what a user reads: each sd, not its logarithm or square, and the lower triangle
-    of corr. The random effects are no part of it; improper priors count as density one.
+    of corr. The random effects are no part of it, nor are coefficients with a prior together, of
+    which the hyperparameters count; improper priors count as density one.
     """
 
     def values(name: str) -> FloatArray:
@@ -142,8 +144,12 @@ def log_prior(spec: ModelSpec, posterior: "Dataset") -> FloatArray:
     total, priors = np.zeros(values("sigma").shape), spec.priors
     if priors.sigma is not None:
         total = total + priors.sigma.log_density(values("sigma"), place="scale")
-    for k, prior in enumerate(priors.beta):
+    for k, prior in priors.own:
         total = total + prior.log_density(values("beta")[..., k], place="location")
+    if priors.shrinkage is not None:
+        joint = priors.shrinkage
+        hyper = {name: values(name) for name in joint.dims}
+        total = total + joint.law.log_density_hyper(hyper, values("sigma") * joint.unit)
     for block, of_block in zip(spec.blocks, priors.blocks, strict=True):
         sd, corr = values(f"sd_{block.group}"), values(f"corr_{block.group}")
         for term, covariance in zip(block.terms, of_block.terms, strict=True):
@@ -249,11 +255,13 @@ def _beside(
     draws: FloatArray, log_prior: LogPrior | None, before: FloatArray | None
 ) -> tuple[float, float, float]:
     """Tail, overlap and width of a posterior, from its draws and those of its prior (m,)."""
-    if log_prior is None or before is None or np.ptp(draws) == 0:
+    if before is None or np.ptp(draws) == 0:
         return math.nan, math.nan, math.nan
+    lengths = [float(np.ptp(np.quantile(one, [0.05, 0.95]))) for one in (draws, before)]
+    if log_prior is None:
+        return math.nan, math.nan, lengths[0] / lengths[1]
     tail = float(np.mean(log_prior(before) <= log_prior(np.median(draws)[None])))
     edges = np.quantile(draws, np.linspace(0, 1, BINS + 1))
     x = edges[:-1, None] + np.diff(edges)[:, None] * np.linspace(0, 1, 33)
     mass = np.trapezoid(np.exp(log_prior(x)), x, axis=1)
-    lengths = [float(np.ptp(np.quantile(one, [0.05, 0.95]))) for one in (draws, before)]
     return tail, float(np.sum(np.minimum(mass, 1 / BINS))), lengths[0] / lengths[1]

@@ -22,6 +22,7 @@ from hlm_models.results.summary import (
     Parameter,
     PointRow,
     draw_rows,
+    hyperparameters,
     parameter_draws,
     parameters,
     point_rows,
@@ -231,10 +232,11 @@ def _overlays(fit: PosteriorFit, rows: Sequence[SensitivityRow]) -> "tuple[Marku
     from hlm_models.report.figures import distribution
 
     moved = {row.parameter: np.nan_to_num(row.prior, nan=np.inf) for row in rows}
-    free = sorted(parameters(fit.spec), key=lambda one: -moved.get(one.name, 0.0))[:OVERLAID]
+    shown = (*parameters(fit.spec), *hyperparameters(fit.spec))
+    free = sorted(shown, key=lambda one: -moved.get(one.name, 0.0))[:OVERLAID]
     drawn, rng = parameter_draws(fit), np.random.default_rng(fit.seed)
     pictures = []
-    for one in parameters(fit.spec):
+    for one in shown:
         draws = drawn[one.name]
         if one not in free or np.ptp(draws) == 0:
             continue

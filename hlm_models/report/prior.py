@@ -87,7 +87,7 @@ def _pictures(found: ImpliedPrior) -> "tuple[Markup, ...]":
             continue
         log_prior = known.get(name)
         lower, upper = (-1.0, 1.0) if name.startswith("corr_") else (0.0, 1.0)
-        if name.startswith("sd_") or name == "sigma":
+        if name.startswith(("sd_", "tau_")) or name == "sigma":
             upper = float(np.quantile(draws, 0.97))
         if log_prior is None:
             shares, edges = np.histogram(draws, bins=BINS, range=(lower, upper), density=True)

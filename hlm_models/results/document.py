@@ -115,6 +115,15 @@ def _posterior(fit: PosteriorFit) -> dict[str, Any]:
         "beta": beta,
         "random": [entry(block) for block in fit.spec.blocks],
         "sigma": cell(np.asarray(posterior["sigma"].values)),
+        **_manner(fit),
+    }
+
+
+def _manner(fit: PosteriorFit) -> dict[str, Any]:
+    """How an engine went about it."""
+    if fit.engine == "gibbs":
+        return {"scheme": fit.parameterization}
+    return {
         "divergences": fit.divergences,
         "parameterization": fit.parameterization,
         "sampler": fit.sampler,

@@ -117,7 +117,8 @@ class PosteriorFit:
     `data` is an ArviZ DataTree with the groups prior, posterior, posterior_predictive,
     sample_stats, observed_data, and log_likelihood when it was asked for. Posterior variables are
     the same for every sampler: beta(coef), sigma (ones where it is known), and for each group g
-    b_g(g, effect_g), sd_g(effect_g), corr_g(effect_g, effect_g_2).
+    b_g(g, effect_g), sd_g(effect_g), corr_g(effect_g, effect_g_2). Of gibbs the sampler is its
+    name, the parameterization its scheme, and there are no divergences.
     """
 
     spec: ModelSpec

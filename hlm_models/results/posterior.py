@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hlm_models.spec.density import Point, residual_scale
+from hlm_models.spec.joint_prior import SHRUNK
 from hlm_models.spec.model import ModelSpec
 from hlm_models.spec.simulate import improper, prior_draws
 from hlm_models.types import FloatArray, IntArray
@@ -72,6 +73,8 @@ def variables(spec: ModelSpec) -> dict[str, tuple[str, ...]]:
     """Posterior variables and their dims, the same for every sampler."""
     found: dict[str, tuple[str, ...]] = {"beta": ("coef",)} if spec.design.p else {}
     found["sigma"] = ()
+    if spec.priors.shrinkage is not None:
+        found |= spec.priors.shrinkage.dims
     for block in spec.blocks:
         g, effect = block.group, f"effect_{block.group}"
         found |= {f"sd_{g}": (effect,), f"corr_{g}": (effect, f"{effect}_2"), f"b_{g}": (g, effect)}
@@ -81,6 +84,8 @@ def variables(spec: ModelSpec) -> dict[str, tuple[str, ...]]:
 def coordinates(spec: ModelSpec) -> dict[str, tuple[str, ...]]:
     """Names along the dims of the posterior variables."""
     found = {"coef": spec.design.coef}
+    if spec.priors.shrinkage is not None:
+        found[SHRUNK] = spec.priors.shrinkage.names
     for block in spec.blocks:
         effect = f"effect_{block.group}"
         found |= {block.group: block.labels, effect: block.effects, f"{effect}_2": block.effects}
@@ -169,13 +174,14 @@ def point_at(spec: ModelSpec, posterior: "Dataset", chain: int, draw: int) -> Po
     def value(name: str) -> FloatArray:
         return np.asarray(posterior[name].values[chain, draw])
 
-    groups = [block.group for block in spec.blocks]
+    groups, joint = [block.group for block in spec.blocks], spec.priors.shrinkage
     return Point(
         beta=value("beta") if spec.design.p else np.zeros(0),
         sigma=float(value("sigma")),
         sd=tuple(value(f"sd_{g}") for g in groups),
         corr=tuple(value(f"corr_{g}") for g in groups),
         b=tuple(value(f"b_{g}") for g in groups),
+        shrinkage={} if joint is None else {name: value(name) for name in joint.dims},
     )
 
 

@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hlm_models.design.build import RandomBlock
+from hlm_models.parts.covariances import Covariance
 from hlm_models.parts.priors import Place, Prior
 from hlm_models.results.document import plain
 from hlm_models.results.posterior import draws_dataset, linear_predictors
-from hlm_models.results.summary import Parameter, drawn_parameters, parameters
+from hlm_models.results.summary import (
+    Parameter,
+    drawn_parameters,
+    hyperparameters,
+    parameters,
+)
 from hlm_models.spec.density import residual_scale
 from hlm_models.spec.model import ModelSpec
 from hlm_models.spec.simulate import prior_draws
@@ -125,18 +131,16 @@ class ImpliedPrior:
     @cached_property
     def quantities(self) -> tuple[PriorQuantity, ...]:
         """Parameters, shares of the variance, and the response, in this order."""
-        means = {
-            one.name: has_mean(*found)
-            for one in parameters(self.spec)
-            if (found := own_prior(self.spec, one)) is not None
-        }
+        means = _means(self.spec)
+        # The response depends on hyperparameters through coefficients, whose tails may be lighter.
+        of_response = [means.get(one.name, True) for one in parameters(self.spec)]
         sizes = _sizes(self.spec)
         return (
             *(
                 _quantity(name, draws, _settled(name, draws, sizes), mean=means.get(name, True))
                 for name, draws in self.draws.items()
             ),
-            *self._of_response(mean=all(means.values())),
+            *self._of_response(mean=all(of_response)),
         )
 
     @property
@@ -222,41 +226,39 @@ def implied_prior(spec: ModelSpec, draws: int, seed: int) -> ImpliedPrior:
 
 
 def own_prior(spec: ModelSpec, one: Parameter) -> tuple[Prior, Place] | None:
-    """The marginal prior of a coefficient or a standard deviation; None of a correlation."""
+    """The marginal prior of a coefficient or a standard deviation.
+
+    None of a correlation, and of what belongs to a prior of coefficients together.
+    """
+    priors = spec.priors
     if one.variable == "sigma":
-        assert spec.priors.sigma is not None, "a sigma that is known is no parameter"
-        return spec.priors.sigma, "scale"
+        assert priors.sigma is not None, "a sigma that is known is no parameter"
+        return priors.sigma, "scale"
     if one.variable == "beta":
-        return spec.priors.beta[one.index[0]], "location"
-    if one.variable.startswith("corr_"):
+        own = dict(priors.own)
+        return (own[one.index[0]], "location") if one.index[0] in own else None
+    found = _term_of(spec, one, "sd")
+    if found is None:
         return None
-    for block, of_block in zip(spec.blocks, spec.priors.blocks, strict=True):
-        if one.variable != f"sd_{block.group}":
-            continue
-        for term, covariance in zip(block.terms, of_block.terms, strict=True):
-            if term.columns.start <= one.index[0] < term.columns.stop:
-                return covariance.sd_priors()[one.index[0] - term.columns.start], "scale"
-    return None
+    covariance, start = found
+    return covariance.sd_priors()[one.index[0] - start], "scale"
 
 
 def own_log_prior(spec: ModelSpec, one: Parameter) -> LogPrior | None:
     """Log density of the parameter's own prior, of what belongs to a matrix the marginal one.
 
-    None where it is improper.
+    None where it is improper, or no closed form.
     """
     found = own_prior(spec, one)
     if found is not None:
         prior, place = found
         return (lambda x: prior.log_density(x, place=place)) if prior.proper else None
-    row, column = one.index
-    for block, of_block in zip(spec.blocks, spec.priors.blocks, strict=True):
-        if one.variable != f"corr_{block.group}":
-            continue
-        for term, covariance in zip(block.terms, of_block.terms, strict=True):
-            start, stop = term.columns.start, term.columns.stop
-            if start <= row < stop:
-                return lambda x: covariance.log_density_corr(x, row - start, column - start)
-    return None
+    within = _term_of(spec, one, "corr")
+    if within is None:
+        return None
+    covariance, start = within
+    row, column = (place - start for place in one.index)
+    return lambda x: covariance.log_density_corr(x, row, column)
 
 
 def own_draws(
@@ -268,14 +270,46 @@ def own_draws(
         prior, place = found
         return prior.draw(rng, count, place=place) if prior.proper else None
     log_prior = own_log_prior(spec, one)
-    assert log_prior is not None, "a correlation has a proper prior"
-    edges = np.linspace(-1, 1, 2001)
-    mass = np.cumsum(np.exp(log_prior((edges[1:] + edges[:-1]) / 2)))
-    return np.interp(rng.random(count), np.append(0.0, mass / mass[-1]), edges)
+    if log_prior is not None:
+        edges = np.linspace(-1, 1, 2001)
+        mass = np.cumsum(np.exp(log_prior((edges[1:] + edges[:-1]) / 2)))
+        return np.interp(rng.random(count), np.append(0.0, mass / mass[-1]), edges)
+    sigma, joint = spec.priors.sigma, spec.priors.shrinkage
+    assert joint is not None, f"{one.name} has a prior"
+    if sigma is not None and not sigma.proper:
+        return None
+    scale = np.ones(count) if sigma is None else sigma.draw(rng, count, place="scale")
+    beta, values = joint.draw(rng, scale)
+    return beta[:, joint.places.index(one.index[0])] if one.index else values[one.variable]
+
+
+def _term_of(spec: ModelSpec, one: Parameter, what: str) -> tuple[Covariance, int] | None:
+    """The prior of the term that an sd or a correlation belongs to, and its first column."""
+    for block, of_block in zip(spec.blocks, spec.priors.blocks, strict=True):
+        if one.variable != f"{what}_{block.group}":
+            continue
+        for term, covariance in zip(block.terms, of_block.terms, strict=True):
+            if term.columns.start <= one.index[0] < term.columns.stop:
+                return covariance, term.columns.start
+    return None
+
+
+def _means(spec: ModelSpec) -> dict[str, bool]:
+    """Whether each parameter's prior has a mean: of a Cauchy, say, that of draws means nothing."""
+    found = {}
+    for one in (*parameters(spec), *hyperparameters(spec)):
+        own, joint = own_prior(spec, one), spec.priors.shrinkage
+        if own is not None:
+            found[one.name] = has_mean(*own)
+        elif joint is not None and _term_of(spec, one, "corr") is None:
+            sigma = spec.priors.sigma
+            of_sigma = sigma is None or has_mean(sigma, "scale")
+            found[one.name] = of_sigma and joint.law.has_mean(one.variable)
+    return found
 
 
 def has_mean(prior: Prior, place: Place) -> bool:
-    """Whether the law has a mean: of a Cauchy, say, that of draws would mean nothing."""
+    """Whether the law has a mean."""
     form = prior.elementary(place=place)
     if form is None or math.isfinite(form.upper) or form.linear or form.quadratic:
         return True

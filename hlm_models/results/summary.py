@@ -24,6 +24,7 @@ __all__ = [
     "PointRow",
     "draw_rows",
     "drawn_parameters",
+    "hyperparameters",
     "parameter_draws",
     "parameters",
     "point_rows",
@@ -68,6 +69,15 @@ def parameters(spec: ModelSpec) -> tuple[Parameter, ...]:
     return (*found, Parameter("sigma", "sigma", ())) if spec.design.sigma is None else tuple(found)
 
 
+def hyperparameters(spec: ModelSpec) -> tuple[Parameter, ...]:
+    """That of a prior of coefficients together that says most: the rest stay in the posterior.
+
+    They are of the prior, so that a point estimate has none.
+    """
+    joint = spec.priors.shrinkage
+    return () if joint is None else (Parameter(joint.law.common[0], joint.law.common[0], ()),)
+
+
 def free_correlations(block: RandomBlock) -> list[tuple[int, int]]:
     """Places (row, column) below the diagonal of the correlations that are not fixed at zero."""
     rows, columns = np.nonzero(np.tril(block.mask, -1))
@@ -75,14 +85,14 @@ def free_correlations(block: RandomBlock) -> list[tuple[int, int]]:
 
 
 def parameter_draws(fit: PosteriorFit) -> dict[str, FloatArray]:
-    """Draws of every population parameter, (chains, draws) each, by name."""
+    """Draws of every population parameter and hyperparameter, (chains, draws) each, by name."""
     return drawn_parameters(fit.spec, fit.data["posterior"].to_dataset())
 
 
 def drawn_parameters(spec: ModelSpec, drawn: "Dataset") -> dict[str, FloatArray]:
-    """Every population parameter by name, (chains, draws) each, from the variables of a group."""
+    """What `parameter_draws` has, from the variables of a group."""
     found = {}
-    for one in parameters(spec):
+    for one in (*parameters(spec), *hyperparameters(spec)):
         draws = np.asarray(drawn[one.variable].values)
         for place in one.index:
             draws = draws[:, :, place]
@@ -145,7 +155,7 @@ def r_hat(draws: FloatArray) -> float:
 
 
 def draw_rows(fit: PosteriorFit) -> tuple[DrawRow, ...]:
-    """Summary of every population parameter."""
+    """Summary of every population parameter and hyperparameter."""
     return tuple(draw_row(name, draws) for name, draws in parameter_draws(fit).items())
 
 

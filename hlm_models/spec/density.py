@@ -3,7 +3,8 @@
 Every graph, kernel and sampler is tested against this one function.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,6 +19,7 @@ class Point:
     """Values of all unknowns; `sd`, `corr` and `b` hold one array for each block.
 
     beta (p,), sigma (), 1 where it is known, sd[g] (q,), corr[g] (q, q), b[g] (J, q).
+    Of coefficients with a prior together, `shrinkage` has its hyperparameters by name.
     """
 
     beta: FloatArray
@@ -25,19 +27,24 @@ class Point:
     sd: tuple[FloatArray, ...]
     corr: tuple[FloatArray, ...]
     b: tuple[FloatArray, ...]
+    shrinkage: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 def joint_log_density(spec: ModelSpec, point: Point) -> float:
     """Log p(y, beta, sd, corr, sigma, b), normalised (improper priors count as density one).
 
     The density is with respect to beta, sd (one number where a term's effects share it), the
-    strict lower triangle of each corr, sigma (unless it is known) and b.
+    strict lower triangle of each corr, sigma (unless it is known) and b, and the hyperparameters of
+    a prior of coefficients together.
     """
     priors, total = spec.priors, 0.0
     if priors.sigma is not None:
         total += float(priors.sigma.log_density(np.asarray(point.sigma), place="scale"))
-    for coefficient, value in zip(priors.beta, point.beta, strict=True):
-        total += float(coefficient.log_density(np.asarray(value), place="location"))
+    for k, coefficient in priors.own:
+        total += float(coefficient.log_density(point.beta[k], place="location"))
+    if priors.shrinkage is not None:
+        sigma = np.asarray(point.sigma)
+        total += float(priors.shrinkage.log_density(point.beta, point.shrinkage, sigma))
     for block, prior, sd, corr, b in zip(
         spec.blocks, priors.blocks, point.sd, point.corr, point.b, strict=True
     ):

@@ -155,8 +155,11 @@ def _prior_rows(spec: ModelSpec) -> tuple[PriorRow, ...]:
         PriorRow(f"beta[{name}]", str(prior))
         for name, prior in zip(spec.design.coef, spec.priors.beta, strict=True)
     ]
-    for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
-        for term, covariance in zip(block.terms, prior.terms, strict=True):
+    joint = spec.priors.shrinkage
+    if joint is not None:
+        rows += [PriorRow(name, text) for name, text in joint.law.rows(joint.count)]
+    for block, of_block in zip(spec.blocks, spec.priors.blocks, strict=True):
+        for term, covariance in zip(block.terms, of_block.terms, strict=True):
             names = [name for name, _, _ in free_scales(block, term, covariance)]
             rows += [
                 PriorRow(name, text)

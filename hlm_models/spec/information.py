@@ -77,7 +77,9 @@ def choose_parameterization(
     scales = sum(len(one.sd_priors()) for block in priors.blocks for one in block.terms)
     pairs = sum(int(np.sum(np.tril(block.mask, -1) != 0)) for block in design.blocks)
     free = sum(prior.normal_form() is None for prior in priors.beta)
-    sampled = scales + pairs + free + (design.sigma is None)
+    joint = priors.shrinkage
+    hyper = 0 if joint is None else joint.law.free(joint.count)
+    sampled = scales + pairs + free + hyper + (design.sigma is None)
     text = f"{sampled} number{'s are' if sampled > 1 else ' is'} sampled; all effects"
     text += f" and {design.p - free} of {design.p} coefficients" if free else " and coefficients"
     text += " are drawn exactly after them"

@@ -17,7 +17,7 @@ from hlm_models.algebra.criterion import Profiled, full_deviance, profiled
 from hlm_models.algebra.gram import Gram, Scaling, response_products
 from hlm_models.algebra.kernel import OneFactor, one_factor
 from hlm_models.design.build import Design, Term
-from hlm_models.errors import InputErrors
+from hlm_models.errors import InputErrors, RefusalError
 from hlm_models.parts.covariances import Structure
 from hlm_models.types import FloatArray, IntArray, frozen
 
@@ -147,6 +147,21 @@ class Marginal:
             return self.kept[1]
         [first, *others] = self.design.blocks
         return self.design.coupled if others else self.design.gram(first)
+
+    @property
+    def too_large(self) -> str | None:
+        """Why the cross-products of several groups cannot be factorised; None where they can."""
+        if len(self.design.blocks) == 1:
+            return None
+        from hlm_models.algebra import schur
+
+        if sum(block.J * block.q for block in self.design.blocks[1:]) <= schur.DENSE:
+            return None
+        try:
+            _ = self.products
+        except RefusalError as error:
+            return str(error)
+        return None
 
     def one_thread(self) -> AbstractContextManager[object]:
         """One BLAS thread where there are dense factors: several would wait for each other."""

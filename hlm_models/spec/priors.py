@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from hlm_models.algebra.gram import root_mean_square
 from hlm_models.config.settings import PriorSettings
 from hlm_models.design.build import Design, RandomBlock, Term
@@ -15,6 +17,8 @@ from hlm_models.parts.covariances.lkj import LKJ
 from hlm_models.parts.covariances.unit_information import UnitInformation as UnitCovariance
 from hlm_models.parts.priors import Prior
 from hlm_models.parts.priors.flat import Flat
+from hlm_models.parts.shrinkage import Shrinkage
+from hlm_models.spec.joint_prior import SHRUNK, JointPrior, joint_prior
 from hlm_models.spec.unit_information import UnitInformation, unit_information
 from hlm_models.types import FloatArray
 
@@ -23,6 +27,8 @@ __all__ = ["BlockPrior", "Priors", "free_scales", "resolve_priors"]
 RESERVED = (
     *("X", "beta", "chain", "coef", "draw", "obs", "offset", "sigma", "weights", "y", "y_obs"),
     *("beta_free", "coef_free", "fit", "likelihood", "turn"),
+    *("tau_beta", "lambda_beta", "slab_beta", "r2_beta", "phi_beta", SHRUNK),
+    *("z_beta", "ratio_beta", "centre_beta"),
 )
 MADE = (
     "effect_{}",
@@ -52,13 +58,21 @@ class BlockPrior:
 class Priors:
     """Resolved priors: no `auto` and no recipe is left; that of sigma is None where it is known.
 
-    `notes` say what was peculiar in working them out.
+    Of coefficients whose prior is `shrinkage`, that of several together, `beta` has a `Shrunk`
+    each. `notes` say what was peculiar in working them out.
     """
 
     beta: tuple[Prior, ...]
     blocks: tuple[BlockPrior, ...]
     sigma: Prior | None
     notes: tuple[str, ...] = ()
+    shrinkage: JointPrior | None = None
+
+    @property
+    def own(self) -> tuple[tuple[int, Prior], ...]:
+        """Place and prior of every coefficient that has one of its own."""
+        joint = () if self.shrinkage is None else self.shrinkage.places
+        return tuple((k, prior) for k, prior in enumerate(self.beta) if k not in joint)
 
 
 def free_scales(
@@ -88,7 +102,7 @@ def resolve_priors(settings: PriorSettings, design: Design) -> Priors:
     problems: list[Problem] = []
     s_y = _sd(design.y_net)
     recipe = Recipe(design)
-    beta = _beta_priors(settings, design, recipe, problems)
+    beta, joint = _beta_priors(settings, design, recipe, problems)
     known = {block.group: block for block in design.blocks}
     problems += [
         Problem(
@@ -121,13 +135,13 @@ def resolve_priors(settings: PriorSettings, design: Design) -> Priors:
     if problems:
         raise InputErrors(problems)
     if design.sigma is not None:
-        return Priors(beta, blocks, None, recipe.notes)
+        return Priors(beta, blocks, None, recipe.notes, joint)
     if settings.sigma.recipe:
-        return Priors(beta, blocks, recipe.found.sigma, recipe.notes)
+        return Priors(beta, blocks, recipe.found.sigma, recipe.notes, joint)
     # sigma is the residual sd of a row of weight one, which need not be a weight that occurs.
     typical = math.exp(design.log_weights / (2 * design.n))
     sigma = settings.sigma.resolve(loc=0.0, scale=s_y * typical)
-    return Priors(beta, blocks, sigma, recipe.notes)
+    return Priors(beta, blocks, sigma, recipe.notes, joint)
 
 
 class Recipe:
@@ -160,7 +174,7 @@ def _made(blocks: Sequence[RandomBlock]) -> set[str]:
 
 def _beta_priors(
     settings: PriorSettings, design: Design, recipe: Recipe, problems: list[Problem]
-) -> tuple[Prior, ...]:
+) -> tuple[tuple[Prior, ...], JointPrior | None]:
     s_y = _sd(design.y_net)
     spread = [
         0.0 if name == "Intercept" else _sd(design.X[:, k]) for k, name in enumerate(design.coef)
@@ -175,11 +189,18 @@ def _beta_priors(
         scales[at] = math.sqrt(
             (2.5 * s_y) ** 2 + sum((float(means[k]) * scales[k]) ** 2 for k in slopes)
         )
-    given: Mapping[str, Prior] = (
-        settings.beta
-        if isinstance(settings.beta, dict)
-        else dict.fromkeys(design.coef, settings.beta)
-    )
+    joint = None
+    given: Mapping[str, Prior] = {}
+    if isinstance(settings.beta, dict):
+        given = settings.beta
+    elif not isinstance(settings.beta, Shrinkage):
+        given = dict.fromkeys(design.coef, settings.beta)
+    else:
+        try:
+            joint = joint_prior(settings.beta, design, spread=np.array(spread), of_response=s_y)
+            given = joint.placeholders()
+        except InputErrors as error:
+            problems += error.problems
     for name in given:
         if name not in design.coef:
             problems.append(
@@ -194,7 +215,7 @@ def _beta_priors(
         prior = given.get(name, settings.beta_default)
         resolved = prior.resolve(loc=locs[k], scale=scales[k])
         found.append(recipe.found.coefficient(k) if prior.recipe else resolved)
-    return tuple(found)
+    return tuple(found), joint
 
 
 def _block_prior(
@@ -208,9 +229,12 @@ def _block_prior(
     given = settings.groups.get(block.group)
     texts = [term.text for term in block.terms]
     by_term: Mapping[str, Covariance] = {}
+    keys = dict.fromkeys(texts, key)
     if isinstance(given, dict):
         spelled = {"".join(text.split()): text for text in texts}
-        by_term = {spelled.get("".join(text.split()), text): one for text, one in given.items()}
+        written = {spelled.get("".join(text.split()), text): text for text in given}
+        by_term = {text: given[own] for text, own in written.items()}
+        keys |= {text: f"{key}.{own}" for text, own in written.items()}
         for text in by_term:
             if text not in texts:
                 problems.append(
@@ -240,14 +264,18 @@ def _block_prior(
         alone = prior.single and len(effects) == 1
         if prior.correlated != term.correlated and not alone:
             problems.append(
-                Problem(_contradiction(prior, term.text, len(effects)), key=f"{key}.kind")
+                Problem(
+                    _contradiction(prior, term.text, len(effects)), key=f"{keys[term.text]}.kind"
+                )
             )
             continue
         scales = _effect_scales(block.z[:, term.columns], effects, s_y)
         try:
             resolved.append(prior.resolve(effects, scales))
         except InputErrors as error:
-            problems += [Problem(p.message, key=f"{key}.{p.key}") for p in error.problems]
+            problems += [
+                Problem(p.message, key=f"{keys[term.text]}.{p.key}") for p in error.problems
+            ]
     return BlockPrior(tuple(resolved))
 
 
@@ -269,8 +297,10 @@ def _contradiction(prior: Covariance, text: str, q: int) -> str:
         )
     if q == 1:
         return f"({text}) has one effect, hence no correlation for {prior.kind}: use kind: diagonal"
-    words = f"({text}) has independent effects, hence no correlation for {prior.kind}"
-    return f"{words}: use diagonal, or shared for one variance"
+    return (
+        f"({text}) has independent effects, but {prior.kind} lets them correlate: write "
+        f"({text.replace('||', '|')}) in the formula, or use diagonal, or shared for one variance"
+    )
 
 
 def _effect_scales(z: FloatArray, effects: Sequence[str], s_y: float) -> list[float]:

@@ -55,23 +55,31 @@ def draw_prior(spec: ModelSpec, rng: np.random.Generator) -> Point:
         a prior is improper; names the parameters.
     """
     refuse_improper(spec)
-    beta = np.array([prior.draw(rng, 1, place="location")[0] for prior in spec.priors.beta])
-    of_sigma = spec.priors.sigma
+    beta, of_sigma, joint = np.empty(spec.design.p), spec.priors.sigma, spec.priors.shrinkage
+    for k, prior in spec.priors.own:
+        beta[k] = prior.draw(rng, 1, place="location")[0]
     sigma = 1.0 if of_sigma is None else float(of_sigma.draw(rng, 1, place="scale")[0])
+    hyper: dict[str, FloatArray] = {}
+    if joint is not None:
+        drawn, values = joint.draw(rng, np.array([sigma]))
+        beta[list(joint.places)] = drawn[0]
+        hyper = {name: one[0] for name, one in values.items()}
     sds, corrs, bs = [], [], []
-    for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
+    for block, of_block in zip(spec.blocks, spec.priors.blocks, strict=True):
         sd, corr = np.empty(block.q), np.eye(block.q)
-        for term, covariance in zip(block.terms, prior.terms, strict=True):
+        for term, covariance in zip(block.terms, of_block.terms, strict=True):
             sd[term.columns], corr[term.columns, term.columns] = covariance.draw(rng)
         factor = sd[:, None] * np.linalg.cholesky(corr)
         sds.append(sd)
         corrs.append(corr)
         bs.append(rng.standard_normal((block.J, block.q)) @ factor.T)
-    return Point(beta, sigma, tuple(sds), tuple(corrs), tuple(bs))
+    return Point(beta, sigma, tuple(sds), tuple(corrs), tuple(bs), hyper)
 
 
 def prior_draws(spec: ModelSpec, rng: np.random.Generator, count: int) -> dict[str, FloatArray]:
     """So many draws of all unknowns but b: beta (count, p), sigma (count,), sd_g and corr_g.
+
+    With those, the hyperparameters of a prior of coefficients together.
 
     Raises
     ------
@@ -84,12 +92,16 @@ def prior_draws(spec: ModelSpec, rng: np.random.Generator, count: int) -> dict[s
         "sigma": np.ones(count) if of_sigma is None else of_sigma.draw(rng, count, place="scale")
     }
     if spec.design.p:
-        found["beta"] = np.column_stack(
-            [prior.draw(rng, count, place="location") for prior in spec.priors.beta]
-        )
-    for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
+        found["beta"] = np.empty((count, spec.design.p))
+        for k, prior in spec.priors.own:
+            found["beta"][:, k] = prior.draw(rng, count, place="location")
+    joint = spec.priors.shrinkage
+    if joint is not None:
+        found["beta"][:, list(joint.places)], values = joint.draw(rng, found["sigma"])
+        found |= values
+    for block, of_block in zip(spec.blocks, spec.priors.blocks, strict=True):
         sd, corr = np.empty((count, block.q)), np.zeros((count, block.q, block.q))
-        for term, covariance in zip(block.terms, prior.terms, strict=True):
+        for term, covariance in zip(block.terms, of_block.terms, strict=True):
             here = term.columns
             sd[:, here], corr[:, here, here] = _covariances(covariance, term.q, rng, count)
         found |= {f"sd_{block.group}": sd, f"corr_{block.group}": corr}

@@ -47,6 +47,7 @@ def test_importing_the_package_loads_nothing_heavy(tmp_path):
         ["show", "radon-slopes"],
         ["check", "radon-slopes"],
         ["fit", "radon-slopes", "--engine", "reml"],
+        ["prior", "radon-slopes"],
         ["data", "list"],
         ["schema"],
     ],

@@ -135,7 +135,7 @@ def test_two_pages_of_a_run_are_equal_whatever_the_users_style(slopes, slopes_te
 
 def test_every_figure_has_a_caption_and_a_description(text):
     figures = re.findall(r"<figure.*?</figure>", text, flags=re.DOTALL)
-    assert len(figures) == 4
+    assert len(figures) == 5
     for figure in figures:
         assert "Wrong would be" in figure
         drawn = re.findall(r"<svg[^>]*>|<img[^>]*>", figure)

@@ -247,13 +247,12 @@ def test_prior_sds_are_one_for_all_effects_only_where_they_share_it():
         assert stats.kstest(sd[:, 0] / law.scale, lambda x: 2 * stats.t.cdf(x, 3) - 1).pvalue > 1e-4
 
 
-def test_a_covariance_without_partial_correlations_is_drawn_one_by_one(spec, monkeypatch):
-    [covariance] = spec.priors.blocks[0].terms
-    monkeypatch.setattr(type(covariance), "partial_shapes", lambda _: None)
-    prior = tree(spec)["prior"]
-    corr = prior["corr_subject"].values[0]
-    assert stats.kstest((corr[:, 1, 0] + 1) / 2, stats.beta(2, 2).cdf).pvalue > 1e-4
-    assert (prior["sd_subject"] > 0).all()
+def test_a_covariance_without_partial_correlations_is_drawn_one_by_one():
+    _, prior = prior_of({"kind": "inverse_wishart", "scale": np.diag([4.0, 1.0, 9.0]).tolist()})
+    corr, sd = prior["corr_g"].values[0], prior["sd_g"].values[0]
+    # With nu = q + 1 and a diagonal scale correlations are uniform, and sd^2 inverse gamma.
+    assert stats.kstest(corr[:, 2, 0], stats.uniform(-1, 2).cdf).pvalue > 1e-4
+    assert stats.kstest(sd[:, 2] ** 2, stats.invgamma(1.0, scale=4.5).cdf).pvalue > 1e-4
 
 
 def test_effects_that_are_not_stored_are_asked_for_and_their_seed_is_kept(spec):

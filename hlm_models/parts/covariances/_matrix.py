@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from scipy.special import gammaln, hyp2f1, multigammaln
 
 from hlm_models.errors import InputErrors
@@ -22,9 +22,24 @@ from hlm_models.types import FloatArray
 
 __all__ = ["InverseWishartLaw", "MatrixPrior", "draw_inverse_wishart"]
 
+
+
+def rows_of(value: object) -> object:
+    """What a matrix may be; its numbers are checked after."""
+    if not value or not isinstance(value, list | tuple):
+        value = [None]
+    if not all(isinstance(row, list | tuple) for row in value):
+        raise ValueError(
+            "expected the rows of a symmetric positive definite matrix: [[4, 0], [0, 1]] of two "
+            "effects, [[4]] of one"
+        )
+    return value
+
+
 Rows = Annotated[
     tuple[tuple[float, ...], ...],
     Field(min_length=1, description="Rows of a symmetric positive definite matrix (q, q)."),
+    BeforeValidator(rows_of),
 ]
 Nu = Annotated[float, Field(gt=0)] | Auto
 
@@ -143,13 +158,17 @@ class InverseWishartLaw(MatrixPrior):
         return f"{self.kind}({nu:g}, [{rows}])"
 
 
+def _effects(q: int) -> str:
+    return "effect" if q == 1 else "effects"
+
+
 def resolved_nu(nu: float | Literal["auto"], q: int) -> float:
     """Degrees of freedom, q + 1 by default."""
     value = float(q + 1) if nu == "auto" else float(nu)
     if not value > q - 1:
         raise InputErrors.one(
-            f"nu must be above {q - 1} for {q} effects, and it is {value:g}; {q + 1} is the least "
-            "informative that is common",
+            f"nu must be above {q - 1} for {q} {_effects(q)}, and it is {value:g}: leave it out for "
+            f"{q + 1}",
             key="nu",
         )
     return value
@@ -159,11 +178,10 @@ def resolved_scale(rows: tuple[tuple[float, ...], ...], effects: Sequence[str]) 
     """The matrix (q, q) of the rows that a model file gives."""
     q = len(effects)
     if len(rows) != q or any(len(row) != q for row in rows):
-        shape = f"{len(rows)} rows of {', '.join(str(n) for n in sorted({len(r) for r in rows}))}"
+        shape = f"rows of {', '.join(str(len(row)) for row in rows)}"
+        order = f" in this order: {', '.join(effects)}" if q > 1 else f", {effects[0]}"
         raise InputErrors.one(
-            f"scale must be {q} rows of {q} numbers, for {', '.join(effects)} in this order; it "
-            f"has {shape}",
-            key="scale",
+            f"scale must be {q} by {q} for {q} {_effects(q)}{order}; it has {shape}", key="scale"
         )
     scale = np.array(rows, dtype=np.float64)
     if not np.isfinite(scale).all():

@@ -126,7 +126,3 @@ class Horseshoe(Shrinkage):
             ("lambda_beta", f"{self._lambda}, each of {count}"),
             ("slab_beta", f"its square: {slab}"),
         ]
-
-    def __str__(self) -> str:
-        numbers = (self.df, self.df_global, self.scale_global, self.slab_df, self.slab_scale)
-        return f"horseshoe({', '.join(f'{float(one):.6g}' for one in numbers)})"

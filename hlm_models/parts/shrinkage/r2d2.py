@@ -27,7 +27,7 @@ class R2D2(Shrinkage):
     prec_r2: PositiveFloat = 2.0
     cons_d2: PositiveFloat = 0.5
 
-    def resolve(self, *, count: int, rows: int, spread: float) -> Self:  # noqa: ARG002
+    def resolve(self, *, count: int, rows: int, spread: float) -> Self:
         return self
 
     @property
@@ -91,6 +91,3 @@ class R2D2(Shrinkage):
             ("r2_beta", f"beta({a:.6g}, {b:.6g})"),
             ("phi_beta", f"dirichlet({self.cons_d2:.6g}), {count} shares"),
         ]
-
-    def __str__(self) -> str:
-        return f"r2d2({self.mean_r2:.6g}, {self.prec_r2:.6g}, {self.cons_d2:.6g})"
