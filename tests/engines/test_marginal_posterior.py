@@ -1,7 +1,8 @@
-"""The posterior of the marginal form is that of the latent graph, for models of the whole zoo.
+"""The posterior of the marginal form is that of the latent graph, and of Gibbs where that can be.
 
-Both are sampled, and compared are the mean, the sd and the 5% and 95% quantiles of every population
-parameter and of the effects of the first, middle and last level of every group: some 600 numbers.
+All are sampled, for models of the whole zoo, and compared are the mean, the sd and the 5% and 95%
+quantiles of every population parameter and of the effects of the first, middle and last level of
+every group: some 600 numbers.
 Each may differ by four combined Monte Carlo standard errors, which a correct sampler exceeds with a
 probability of 6e-5 for a number, and of 4% at most for any of 600; the seeds are fixed. At about a
 thousand effective draws of the latent form, which is the slower one to mix, four standard errors
@@ -31,6 +32,15 @@ LATENT = {
 }
 """How the latent form is sampled; oats, pastes and pixel are nested, penicillin is crossed."""
 
+CONJUGATE = {
+    "dyestuff": {"draws": 3000},
+    "sleepstudy-uncorrelated": {"draws": 3000},
+    "oats": {"draws": 1500, "gibbs": {"thin": 4}},
+    "pastes": {"draws": 1500, "gibbs": {"thin": 4}},
+    "penicillin": {"draws": 1500},
+}
+"""How Gibbs sweeps, for models whose default priors are conjugate."""
+
 FREE = "priors.beta={days: {kind: student_t, df: 4, loc: 5.0, scale: 2.0}}"
 """A coefficient that is not integrated out, with a prior that matters beside 18 subjects."""
 
@@ -59,26 +69,55 @@ def apart(one, other):
     return found
 
 
-def compared(spec, **how):
+def marginal_and_latent(spec, **how):
     marginal = hlm.fit(spec, engine="nuts", seed=31, parameterization="marginal", draws=3000)
     latent = hlm.fit(spec, engine="nuts", seed=32, **how)
     assert (marginal.parameterization, marginal.divergences) == ("marginal", 0)
     assert latent.parameterization == how["parameterization"]
     # Divergences of the latent form would be a bias that its standard errors do not tell of.
     assert latent.divergences <= 0.001 * latent.data["posterior"]["sigma"].size
-    return apart(draws_by_name(marginal), draws_by_name(latent))
+    return draws_by_name(marginal), draws_by_name(latent)
+
+
+def too_far(one, other):
+    return {what: z for what, z in apart(one, other).items() if not abs(z) < 4}
 
 
 @pytest.mark.parametrize("model", LATENT)
-def test_the_marginal_form_has_the_posterior_of_the_latent_graph(model):
-    found = compared(hlm.build(model), **LATENT[model])
-    assert {what: z for what, z in found.items() if not abs(z) < 4} == {}
+def test_the_marginal_form_has_the_posterior_of_the_latent_graph_and_of_gibbs(model):
+    spec = hlm.build(model)
+    marginal, latent = marginal_and_latent(spec, **LATENT[model])
+    assert too_far(marginal, latent) == {}
+    if model in CONJUGATE:
+        gibbs = draws_by_name(hlm.fit(spec, engine="gibbs", seed=33, **CONJUGATE[model]))
+        assert too_far(marginal, gibbs) == {}
+        assert too_far(latent, gibbs) == {}
 
 
 def test_so_it_has_with_a_coefficient_that_is_sampled():
     spec = hlm.build("sleepstudy-slopes", overrides=[FREE])
-    found = compared(spec, parameterization="noncentered", draws=1000)
-    assert {what: z for what, z in found.items() if not abs(z) < 4} == {}
+    assert too_far(*marginal_and_latent(spec, parameterization="noncentered", draws=1000)) == {}
+
+
+WHOLE = {
+    "inverse_wishart": "{kind: inverse_wishart, nu: 3.5, scale: [[900, -30], [-30, 40]]}",
+    "wishart": "{kind: wishart, nu: 2.2, scale: [[0.002, 0], [0, 0.03]]}",
+    "hierarchical": "{kind: hierarchical, scale: {Intercept: 30, days: 5}}",
+}
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_so_it_has_with_a_prior_of_the_covariance_as_a_whole(kind, monkeypatch):
+    spec = hlm.build("sleepstudy-slopes", overrides=[f"priors.groups.subject={WHOLE[kind]}"])
+    how = {"parameterization": "noncentered", "draws": 1000, "target_accept": 0.95}
+    marginal, latent = marginal_and_latent(spec, **how)
+    gibbs = draws_by_name(hlm.fit(spec, engine="gibbs", seed=33, draws=3000))
+    assert too_far(marginal, latent) == {}
+    assert too_far(marginal, gibbs) == {}
+    if kind == "inverse_wishart":
+        monkeypatch.setattr("hlm_models.target.density.target", lambda _: None)
+        fit = hlm.fit(spec, engine="nuts", seed=34, parameterization="marginal", draws=1000)
+        assert too_far(marginal, draws_by_name(fit)) == {}
 
 
 def test_a_posterior_that_is_a_little_off_is_told_apart():
