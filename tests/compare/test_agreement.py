@@ -57,6 +57,16 @@ def test_the_same_place_and_spread_agree():
 
 
 @pytest.mark.parametrize(
+    ("mean", "estimate", "cause"),
+    [(0.2, 1.0, "prior"), (-0.2, -1.0, "prior"), (-1.0, 0.2, "unexplained")],
+)
+def test_a_coefficient_nearer_to_zero_is_pulled_there_by_a_prior_of_several(mean, estimate, cause):
+    row = judge("beta[x]", normal(mean, 0.5), estimate, 0.5, pulled_by="horseshoe")
+    assert (row.verdict, row.cause) == ("shifted", cause)
+    assert ("horseshoe pulls it towards 0" in row.why) == (cause == "prior")
+
+
+@pytest.mark.parametrize(
     ("d", "ratio", "verdict"),
     [
         (0.24, 1.0, "agree"),

@@ -47,7 +47,9 @@ def reference(spec, values):
         [one.real for one in part] if isinstance(part, list) else np.real(part)
         for part in parameters_at(spec, values)
     )
-    total = float(spec.priors.sigma.log_density(sigma, place="scale"))
+    total = 0.0
+    if spec.priors.sigma is not None:
+        total += float(spec.priors.sigma.log_density(sigma, place="scale"))
     for k, value in zip(integration(spec).free, beta, strict=True):
         total += float(spec.priors.beta[k].log_density(value, place="location"))
     for block, prior, sd, factor in zip(spec.blocks, spec.priors.blocks, sds, factors, strict=True):
@@ -96,7 +98,9 @@ def assert_agreement(spec, *, points=2):
 
     model = to_pymc(spec, "marginal")
     names = [variable.name for variable in model.value_vars]
-    of_likelihood = gradient(model.logp(vars=model.potentials), model.value_vars)
+    # A prior of a covariance as a whole is a potential too.
+    [likelihood] = [one for one in model.potentials if one.name == "likelihood"]
+    of_likelihood = gradient(model.logp(vars=[likelihood]), model.value_vars)
     evaluate = compiled(model.value_vars, [model.logp(), of_likelihood])
     rng = np.random.default_rng(31)
     for _ in range(points):
@@ -158,6 +162,13 @@ def test_the_graph_with_weights_and_offset_is_priors_and_twin(keys):
     beta = {"x": {"kind": "student_t"}, "Intercept": {"kind": "flat"}}
     named = {key: key for key in keys}
     assert_agreement(made(priors={"beta": beta}, columns=columns, **named))
+
+
+def test_the_graph_of_known_residuals_is_priors_and_twin():
+    columns = {"se": np.random.default_rng(6).uniform(0.5, 3.0, 60)}
+    known = {"residual": {"kind": "known", "sd": "se"}}
+    beta = {"x": {"kind": "student_t"}}
+    assert_agreement(made(priors={"beta": beta}, columns=columns, **known))
 
 
 def test_variables_and_dims_are_those_of_the_latent_graph():

@@ -7,8 +7,9 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import yaml
 from pydantic import ValidationError
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 
 from hlm_models.config.load import config_from_mapping
 from hlm_models.config.settings import ModelConfig
@@ -17,12 +18,14 @@ from hlm_models.parts.covariances import COVARIANCES
 from hlm_models.parts.families import FAMILIES
 from hlm_models.parts.priors import PRIORS
 from hlm_models.parts.residuals import RESIDUALS
+from hlm_models.parts.shrinkage import SHRINKAGES
 
 SHELVES = {
     "priors": PRIORS,
     "covariances": COVARIANCES,
     "families": FAMILIES,
     "residuals": RESIDUALS,
+    "shrinkage": SHRINKAGES,
 }
 
 SETTINGS = {
@@ -30,6 +33,12 @@ SETTINGS = {
     "student_t": [{}, {"df": 1}, {"df": 30, "loc": -2, "scale": 5}],
     "half_student_t": [{}, {"df": 1}, {"df": 30, "scale": 0.01}],
     "normal": [{}, {"loc": -2, "scale": 5}],
+    "inverse_gamma": [{"shape": 2.5, "scale": 1.7}, {"shape": 0.6, "scale": 0.01}],
+    "inverse_wishart": [{"scale": ((2.0,),)}],
+    "wishart": [{"scale": ((2.0,),)}],
+    "known": [{"sd": "se"}],
+    "horseshoe": [{}, {"expected": 2}, {"scale_global": 0.1}],
+    "r2d2": [{}, {"mean_r2": 0.2, "prec_r2": 10, "cons_d2": 1}],
 }
 """Settings to try, for parts that need some or that have a shape; the others stand by default."""
 
@@ -42,6 +51,7 @@ PARTS = [
 PLACED = [
     pytest.param(kind(**words).resolve(loc=1.3, scale=0.7), place, id=f"{name}-{i}-{place}")
     for name, kind in PRIORS.items()
+    if not kind.recipe
     for place in sorted(kind.places)
     for i, words in enumerate(SETTINGS.get(name, [{}]))
 ]
@@ -82,7 +92,7 @@ def model(**more):
     ("kinds", "place"),
     [
         (
-            {k for k, v in PRIORS.items() if "location" in v.places},
+            {k for k, v in PRIORS.items() if "location" in v.places} | set(SHRINKAGES),
             lambda prior: {"priors": {"beta": prior}},
         ),
         (
@@ -102,9 +112,19 @@ def test_a_misspelt_kind_lists_every_kind_that_may_stand_there(kinds, place):
         model(**place({"kind": kind, **SETTINGS.get(kind, [{}])[0]}))
 
 
-@pytest.mark.parametrize(("key", "shelf"), [("family", FAMILIES), ("residual", RESIDUALS)])
-def test_a_model_file_can_name_every_family_and_residual(key, shelf):
-    assert set(get_args(ModelConfig.model_fields[key].annotation)) == set(shelf)
+def test_a_model_file_can_name_every_family():
+    assert set(get_args(ModelConfig.model_fields["family"].annotation)) == set(FAMILIES)
+
+
+@pytest.mark.parametrize("kind", RESIDUALS)
+def test_a_model_file_can_name_every_residual_as_the_part_says(kind):
+    for given in (yaml.safe_load(RESIDUALS[kind].written), {"kind": kind} | settings_of(kind)):
+        found = model(residual=given).residual
+        assert getattr(found, "kind", found) == kind
+
+
+def settings_of(name):
+    return SETTINGS.get(name, [{}])[0]
 
 
 # --- priors of one number ---
@@ -284,21 +304,66 @@ def test_only_a_prior_that_is_normal_or_flat_has_a_normal_form(prior):
 
 # --- covariances ---
 
-COVARIANCE_SETTINGS = {"lkj": [{"eta": 1}, {"eta": 2}, {"eta": 4.5}]}
 EFFECTS = ("Intercept", "days", "ses", "age")
+
+
+def positive(q):
+    """Rows of a covariance matrix with correlations of either sign."""
+    A = np.random.default_rng(q).normal(size=(q, q + 1))
+    return tuple(tuple(row) for row in (0.8 * A @ A.T + 0.2 * np.eye(q)).tolist())
+
+
+def covariance_settings(name, q):
+    """Settings to try; the others stand by default."""
+    return {
+        "lkj": [{"eta": 1}, {"eta": 2.5}],
+        "inverse_wishart": [
+            {"scale": positive(q)},
+            {"nu": q - 0.2, "scale": positive(q)},
+            {"nu": q + 7.5, "scale": positive(q)},
+        ],
+        "wishart": [{"nu": q + 0.5, "scale": positive(q)}],
+        "hierarchical": [{}, {"df": 3.4, "scale": {"Intercept": 0.2}}],
+    }.get(name, [{}])
 
 
 def covariance(name, q, words):
     return COVARIANCES[name](**words).resolve(EFFECTS[:q], [1.5, 0.3, 2.0, 1.0][:q])
 
 
+def sizes(kind):
+    """Numbers of effects to try."""
+    return range(1 if kind.single else 2, 5 if kind.correlated else 4)
+
+
 TERMS = [
     pytest.param(covariance(name, q, words), q, id=f"{name}-{i}-q{q}")
     for name, kind in COVARIANCES.items()
-    for q in ((2, 3, 4) if kind.correlated else (1, 2, 3))
-    for i, words in enumerate(COVARIANCE_SETTINGS.get(name, [{}]))
+    if not kind.recipe
+    for q in sizes(kind)
+    for i, words in enumerate(covariance_settings(name, q))
 ]
-CORRELATED = [case for case in TERMS if type(case.values[0]).correlated]
+CORRELATED = [case for case in TERMS if case.values[0].correlated and case.values[1] > 1]
+WHOLE = [case for case in TERMS if case.values[0].matrix_form() is not None]
+"""Priors of Psi as a whole; in the others the standard deviations are apart."""
+APART = [case for case in TERMS if case.values[0].matrix_form() is None]
+TRIANGLES = [case for case in APART if case.values[0].correlated]
+WISHARTS = [case for case in WHOLE if case.values[0].kind.endswith("wishart")]
+
+
+@pytest.mark.parametrize(("prior", "q"), TERMS)
+def test_a_resolved_covariance_is_settled_and_has_rows_of_words(prior, q):
+    assert prior.resolve(EFFECTS[:q], [99.0] * q) == prior
+    names = [f"sd_g[{effect}]" for effect in EFFECTS[: len(prior.sd_priors())]]
+    rows = prior.rows("g", "t", names)
+    assert all(words for _, words in rows)
+    if prior.matrix_form() is None:
+        assert [name for name, _ in rows][: len(names)] == names
+    elif q == 1:
+        assert rows == [("sd_g[Intercept]", f"its square: {prior}")]
+    else:
+        assert rows == [("Psi_g (t)", str(prior))]
+    assert prior.kind in str(rows) or not prior.correlated
 
 
 @pytest.mark.parametrize(("prior", "q"), TERMS)
@@ -314,6 +379,20 @@ def test_a_drawn_covariance_is_one(prior, q):
         assert np.isfinite(prior.log_density(sd, corr))
         if not prior.correlated:
             np.testing.assert_array_equal(corr, np.eye(q))
+
+
+@pytest.mark.parametrize(("prior", "q"), TERMS)
+def test_densities_of_many_covariances_are_those_of_each(prior, q):
+    rng = np.random.default_rng(6)
+    drawn = [prior.draw(rng) for _ in range(6)]
+    sd, corr = (np.array(part) for part in zip(*drawn, strict=True))
+    sd[1] *= -1
+    corr[2] = 1.2 - 0.2 * np.eye(q)
+    found = prior.log_density(sd.reshape(2, 3, q), corr.reshape(2, 3, q, q))
+    each = [float(prior.log_density(*one)) for one in zip(sd, corr, strict=True)]
+    np.testing.assert_allclose(found, np.reshape(each, (2, 3)), rtol=1e-13)
+    assert each[1] == -np.inf
+    assert q == 1 or each[2] == -np.inf
 
 
 @pytest.mark.parametrize(("prior", "q"), TERMS)
@@ -338,7 +417,7 @@ def angles(points):
     return np.sin(t), weights * math.pi / 2 * np.cos(t)
 
 
-@pytest.mark.parametrize(("prior", "q"), [case for case in CORRELATED if case.values[1] == 2])
+@pytest.mark.parametrize(("prior", "q"), [case for case in TRIANGLES if case.values[1] == 2])
 def test_a_density_integrates_to_one_over_the_correlation(prior, q):
     sd = np.array([0.8, 0.4])
     x, weights = angles(60)
@@ -349,7 +428,7 @@ def test_a_density_integrates_to_one_over_the_correlation(prior, q):
     assert weights @ values == pytest.approx(1.0, rel=1e-10)
 
 
-@pytest.mark.parametrize(("prior", "q"), [case for case in CORRELATED if case.values[1] == 3])
+@pytest.mark.parametrize(("prior", "q"), [case for case in TRIANGLES if case.values[1] == 3])
 def test_a_density_integrates_to_one_over_three_correlations(prior, q):
     # r23 runs over the interval that keeps the matrix positive: r12 r13 + width t, t in (-1, 1).
     sd = np.ones(q)
@@ -368,21 +447,41 @@ def test_a_density_integrates_to_one_over_three_correlations(prior, q):
 
 @pytest.mark.parametrize("eta", [1.0, 2.0, 4.5])
 @pytest.mark.parametrize("q", [2, 3, 4])
-def test_each_correlation_of_lkj_draws_is_beta(q, eta):
+def test_each_correlation_of_lkj_is_beta(q, eta):
     """Lewandowski et al. (2009), section 2.1: Beta(eta + (q - 2) / 2) on (-1, 1), every one."""
-    prior = covariance("lkj", q, {"eta": eta})
-    rng = np.random.default_rng(9)
-    corr = np.array([prior.draw(rng)[1] for _ in range(4000)])
+    prior, r = covariance("lkj", q, {"eta": eta}), np.linspace(-0.99, 0.99, 9)
     shape = eta + (q - 2) / 2
-    for row, column in zip(*np.tril_indices(q, -1), strict=True):
-        law = stats.beta(shape, shape, loc=-1, scale=2)
-        assert stats.kstest(corr[:, row, column], law.cdf).pvalue > 1e-4
+    expected = stats.beta(shape, shape, loc=-1, scale=2).logpdf(r)
+    for row, column in pairs(q):
+        np.testing.assert_allclose(prior.log_density_corr(r, row, column), expected, rtol=1e-12)
+
+
+def pairs(q):
+    return zip(*(at.tolist() for at in np.tril_indices(q, -1)), strict=True)
+
+
+@pytest.mark.parametrize(("prior", "q"), CORRELATED)
+def test_the_density_of_one_correlation_integrates_to_one_and_is_that_of_draws(prior, q):
+    rng = np.random.default_rng(19)
+    corr = np.array([prior.draw(rng)[1] for _ in range(2000)])
+    x, weights = angles(400)
+    for row, column in pairs(q):
+        total = weights @ np.exp(prior.log_density_corr(x, row, column))
+        # What is left is due to densities that are infinite at the ends.
+        assert total == pytest.approx(1.0, abs=1e-4)
+
+        def by_angle(t, row=row, column=column):
+            return np.exp(prior.log_density_corr(np.sin(t), row, column)) * np.cos(t)
+
+        low = 1e-7 - math.pi / 2
+        uniform = cumulative(by_angle, np.sort(np.arcsin(corr[:, row, column])), low)
+        assert stats.kstest(np.clip(uniform, 0, 1), "uniform").pvalue > 1e-4
 
 
 @pytest.mark.parametrize(("prior", "q"), TERMS)
 def test_drawn_standard_deviations_have_their_priors(prior, q):
     rng = np.random.default_rng(11)
-    sd = np.array([prior.draw(rng)[0] for _ in range(4000)])
+    sd = np.array([prior.draw(rng)[0] for _ in range(2000)])
     for k, one in enumerate(prior.sd_priors()):
         drawn = np.sort(sd[:, k])
         uniform = cumulative(
@@ -391,8 +490,8 @@ def test_drawn_standard_deviations_have_their_priors(prior, q):
         assert stats.kstest(np.clip(uniform, 0, 1), "uniform").pvalue > 1e-4
     if prior.structure == "shared":
         np.testing.assert_array_equal(sd, np.repeat(sd[:, :1], q, axis=1))
-    elif q > 1:
-        assert abs(stats.spearmanr(sd[:, 0], sd[:, 1]).statistic) < 4 / math.sqrt(4000)
+    elif q > 1 and prior.matrix_form() is None:
+        assert abs(stats.spearmanr(sd[:, 0], sd[:, 1]).statistic) < 4 / math.sqrt(2000)
 
 
 def jacobian(function, x):
@@ -463,12 +562,10 @@ def vine(partial, q):
     return np.array(found)
 
 
-@pytest.mark.parametrize(("prior", "q"), TERMS)
+@pytest.mark.parametrize(("prior", "q"), TRIANGLES)
 def test_partial_correlations_of_these_shapes_have_the_density_of_the_correlations(prior, q):
     shapes = prior.partial_shapes()
-    assert shapes.shape == ((q * (q - 1) // 2,) if prior.correlated else (0,))
-    if not prior.correlated:
-        return
+    assert shapes.shape == (q * (q - 1) // 2,)
     rng, size = np.random.default_rng(17), len(shapes)
     for _ in range(10):
         partial = rng.uniform(-0.95, 0.95, size)
@@ -483,6 +580,176 @@ def test_partial_correlations_of_these_shapes_have_the_density_of_the_correlatio
         of_corr = prior.log_density(sd, corr) - scales(prior, sd)
         independent = stats.beta.logpdf((1 + partial) / 2, shapes, shapes) - math.log(2)
         assert of_corr + logdet == pytest.approx(np.sum(independent), rel=1e-10, abs=1e-10)
+
+
+@pytest.mark.parametrize(("prior", "q"), TERMS)
+def test_partial_correlations_are_apart_from_the_sds_or_there_is_a_density_of_psi(prior, q):
+    assert (prior.partial_shapes() is None) == (prior.matrix_form() is not None)
+    assert prior.correlated or prior.partial_shapes().shape == (0,)
+
+
+# --- priors of Psi as a whole ---
+
+
+def of_psi(prior, Psi):
+    """Log density by the lower triangle of Psi: d Psi is 2^q prod sd^q by sd and corr."""
+    sd = np.sqrt(np.diag(Psi))
+    jacobian = len(sd) * (math.log(2) + np.sum(np.log(sd)))
+    return float(prior.log_density(sd, Psi / np.outer(sd, sd))) - jacobian
+
+
+def covariances(q, seed, count=5):
+    """Any covariance matrices, of a size of one or so."""
+    rng = np.random.default_rng(seed)
+    A = rng.normal(size=(count, q, q + 2)) * rng.uniform(0.3, 2.0, (count, q, 1))
+    return A @ np.swapaxes(A, 1, 2)
+
+
+@pytest.mark.parametrize(("prior", "q"), WHOLE)
+def test_the_density_of_psi_is_what_its_form_says(prior, q):
+    form = prior.matrix_form()
+    assert form.scale.shape == (q, q)
+    assert form.rate.shape == (q,)
+    np.testing.assert_array_equal(form.scale, form.scale.T)
+    for Psi in covariances(q, 21):
+        inverse = np.linalg.inv(Psi)
+        value = form.constant + form.log_det * math.log(np.linalg.det(Psi))
+        value -= np.trace(form.scale @ inverse) / 2
+        value -= form.power * np.log(1 + form.rate * np.diag(inverse)).sum()
+        assert of_psi(prior, Psi) == pytest.approx(value, rel=1e-11, abs=1e-11)
+
+
+@pytest.mark.parametrize(("prior", "q"), WISHARTS)
+def test_a_wishart_and_its_inverse_have_the_densities_of_scipy(prior, q):
+    scale = np.array(prior.scale)
+    of_psi_scale = scale if prior.kind == "inverse_wishart" else np.linalg.inv(scale)
+    for Psi in covariances(q, 22):
+        P = np.linalg.inv(Psi)
+        law = stats.wishart(df=prior.nu, scale=np.linalg.inv(of_psi_scale))
+        # |dP / dPsi| = |P|^(q + 1), by the lower triangles.
+        expected = law.logpdf(P) + (q + 1) * np.linalg.slogdet(P)[1]
+        assert of_psi(prior, Psi) == pytest.approx(expected, rel=1e-10)
+        if prior.nu >= q:
+            inverse = stats.invwishart(df=prior.nu, scale=of_psi_scale)
+            assert of_psi(prior, Psi) == pytest.approx(inverse.logpdf(Psi), rel=1e-10)
+
+
+@pytest.mark.parametrize("q", [1, 2, 3, 4])
+def test_wishart_is_inverse_wishart_with_the_inverse_scale(q):
+    scale = np.array(positive(q))
+    one = covariance("wishart", q, {"nu": q + 0.5, "scale": positive(q)})
+    rows = tuple(tuple(row) for row in np.linalg.inv(scale).tolist())
+    other = covariance("inverse_wishart", q, {"nu": q + 0.5, "scale": rows})
+    for Psi in covariances(q, 23):
+        assert of_psi(one, Psi) == pytest.approx(of_psi(other, Psi), rel=1e-11)
+    drawn, same = (prior.draw(np.random.default_rng(3)) for prior in (one, other))
+    for a, b in zip(drawn, same, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11)
+
+
+@pytest.mark.parametrize(("prior", "q"), WISHARTS)
+def test_drawn_precisions_have_the_moments_and_the_trace_of_a_wishart(prior, q):
+    """P ~ Wishart(nu, V): mean nu V, Var(P_ij) = nu (V_ij^2 + V_ii V_jj), tr(P V^-1) chi-square."""
+    scale, count = np.array(prior.scale), 2000
+    V = scale if prior.kind == "wishart" else np.linalg.inv(scale)
+    rng = np.random.default_rng(24)
+    P = np.empty((count, q, q))
+    for i in range(count):
+        sd, corr = prior.draw(rng)
+        P[i] = np.linalg.inv(corr * np.outer(sd, sd))
+    se = np.sqrt(prior.nu * (V**2 + np.outer(np.diag(V), np.diag(V))) / count)
+    np.testing.assert_array_less(np.abs(P.mean(axis=0) - prior.nu * V), 4.5 * se)
+    trace = np.einsum("nij,ji->n", P, np.linalg.inv(V))
+    assert stats.kstest(trace, stats.chi2(prior.nu * q).cdf).pvalue > 1e-4
+
+
+@pytest.mark.parametrize(("prior", "q"), [case for case in WHOLE if case.values[1] == 1])
+def test_of_one_effect_the_density_is_that_of_its_sd(prior, q):
+    [one] = prior.sd_priors()
+    for sd in np.geomspace(0.01, 100, 9):
+        expected = one.log_density(np.asarray(sd), place="scale")
+        found = prior.log_density(np.full(q, sd), np.eye(q))
+        assert found == pytest.approx(float(expected), rel=1e-11)
+
+
+@pytest.mark.parametrize(("prior", "q"), [case for case in WHOLE if case.values[1] == 2])
+def test_the_density_of_psi_with_both_sds_integrated_out_is_that_of_the_correlation(prior, q):
+    # Trapezoids in log sd, which are exact to the last digits as the density tapers off.
+    t = np.arange(-25.0, 45.0, 0.15)
+    sd = np.exp(np.stack(np.meshgrid(t, t), axis=-1))
+    for r in (-0.9, -0.2, 0.0, 0.6):
+        corr = np.broadcast_to(np.array([[1.0, r], [r, 1.0]]), (*sd.shape, q))
+        values = prior.log_density(sd, corr) + np.log(sd).sum(axis=-1)
+        total = float(np.exp(values).sum()) * 0.15**2
+        [expected] = np.exp(prior.log_density_corr(np.array([r]), 1, 0))
+        assert total == pytest.approx(float(expected), rel=1e-6)
+
+
+# --- what Gibbs needs to know ---
+
+
+def mixed(form, Psi):
+    """The log density of a `VarianceForm` at Psi, its a integrated out by quadrature."""
+    q = len(Psi)
+    P = np.linalg.inv(Psi)
+    log_det = np.linalg.slogdet(Psi)[1]
+    if not form.df:
+        law = stats.wishart(df=form.nu, scale=np.linalg.inv(form.scale))
+        return law.logpdf(P) - (q + 1) * log_det
+    # Given a, scale is diagonal, and the density a product over effects but for |Psi|.
+    assert not form.scale.any()
+    total = -(form.nu + q + 1) / 2 * log_det - special.multigammaln(form.nu / 2, q)
+    for k in range(q):
+        a = stats.invgamma(0.5, scale=form.spread[k] ** -2.0)
+
+        def given(log_a, k=k, a=a):
+            inside = form.nu / 2 * (math.log(form.df) - log_a) - form.df * P[k, k] * np.exp(-log_a)
+            return np.exp(inside + a.logpdf(np.exp(log_a)) + log_a)
+
+        peak = math.log((form.df * P[k, k] + form.spread[k] ** -2.0) / ((form.nu + 1) / 2))
+        edges = [peak + gap for gap in (-30, -5, -1, 0, 1, 5, 60)]
+        ends = itertools.pairwise(edges)
+        total += math.log(sum(integrate.quad(given, *at, epsabs=0)[0] for at in ends))
+    return total
+
+
+@pytest.mark.parametrize(("prior", "q"), WHOLE)
+def test_the_law_that_gibbs_draws_from_is_the_density(prior, q):
+    [form] = prior.variance_forms()
+    assert form.scale.shape == (q, q)
+    assert form.spread.shape == (q,)
+    for Psi in covariances(q, 25, count=3):
+        assert of_psi(prior, Psi) == pytest.approx(mixed(form, Psi), rel=1e-8, abs=1e-8)
+
+
+@pytest.mark.parametrize(("prior", "q"), APART)
+def test_where_sds_are_apart_gibbs_has_a_law_of_each(prior, q):
+    forms = prior.variance_forms()
+    assert len(forms) == len(prior.sd_priors()) <= q
+    for form, one in zip(forms, prior.sd_priors(), strict=True):
+        np.testing.assert_equal(form, one.variance_form())
+
+
+@pytest.mark.parametrize(
+    "prior", [case.values[0] for case in PLACED if case.values[1] == "scale"], ids=str
+)
+def test_the_law_of_a_variance_is_the_prior_of_the_sd(prior):
+    form, x = prior.variance_form(), np.geomspace(0.05, 20.0, 7)
+    assert (form is None) == (prior.kind not in {"inverse_gamma", "half_student_t", "flat"})
+    if form is None:
+        return
+    values = prior.log_density(x, place="scale")
+    if prior.proper:
+        expected = [mixed(form, np.array([[one**2]])) + math.log(2 * one) for one in x]
+        np.testing.assert_allclose(values, expected, rtol=1e-8, atol=1e-8)
+    else:
+        # Inverse gamma but for a constant: x^2 to the power -(nu / 2 + 1), and d x^2 = 2 x dx.
+        assert not form.scale.any()
+        power = -(form.nu / 2 + 1) * np.log(x**2) + np.log(x)
+        np.testing.assert_allclose(values - power, values[0] - power[0], atol=1e-12)
+
+
+# --- settings that do not fit the effects ---
 
 
 def test_a_prior_of_an_effect_that_the_term_lacks_is_refused_with_the_effects():
@@ -567,5 +834,5 @@ def test_the_pymc_form_of_a_family_has_the_density(family):
 
 @pytest.mark.parametrize("name", RESIDUALS)
 def test_a_residual_structure_scales_with_sigma(name):
-    residual = RESIDUALS[name]()
+    residual = RESIDUALS[name](**settings_of(name))
     np.testing.assert_allclose(2 * np.asarray(residual.scale(1.5)), residual.scale(3.0))

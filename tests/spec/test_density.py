@@ -141,6 +141,34 @@ def test_priors_of_other_kinds_are_assembled_from_scipy():
     assert joint_log_density(model, at) == pytest.approx(expected, **SAME)
 
 
+def test_priors_of_covariances_as_a_whole_are_assembled_from_scipy():
+    scale = [[2.0, -0.3], [-0.3, 0.5]]
+    model = spec(
+        "y ~ x + (x | school) + (1 | room)",
+        sigma={"kind": "inverse_gamma", "shape": 2, "scale": 3},
+        groups={
+            "school": {"kind": "inverse_wishart", "nu": 4.5, "scale": scale},
+            "room": {"kind": "wishart", "nu": 3, "scale": [[0.5]]},
+        },
+    )
+    at = point(model, 1)
+    [both, [one]] = at.sd
+    Psi = np.diag(both) @ at.corr[0] @ np.diag(both)
+    # By sd and corr: d Psi = 2^q prod sd^q; by sigma: d sigma^2 = 2 sigma.
+    expected = (
+        normal_beta(model, at)
+        + stats.invwishart(4.5, np.array(scale)).logpdf(Psi)
+        + 2 * np.log(2 * both).sum()
+        - 2 * math.log(2)
+        + stats.gamma(1.5, scale=2 * 0.5).logpdf(one**-2)
+        + math.log(2 * one**-3)
+        + stats.invgamma(2, scale=3).logpdf(at.sigma**2)
+        + math.log(2 * at.sigma)
+        + rows_and_effects(model, at)
+    )
+    assert joint_log_density(model, at) == pytest.approx(expected, **SAME)
+
+
 def test_the_likelihood_is_by_row():
     model = spec("y ~ x + (x | school)")
     at = point(model, 3)

@@ -172,6 +172,86 @@ def test_lkj_of_independent_effects_is_refused():
     assert "independent effects" in found["priors.groups.school.kind"]
 
 
+@pytest.mark.parametrize("kind", ["inverse_wishart", "wishart", "hierarchical"])
+def test_a_prior_of_psi_as_a_whole_of_independent_effects_is_refused_with_the_one_bar(kind):
+    scale = {} if kind == "hierarchical" else {"scale": [[1, 0], [0, 1]]}
+    found = problems("y ~ x + (x || school)", {"groups": {"school": {"kind": kind} | scale}})
+    assert found == {
+        "priors.groups.school.kind": (
+            f"(x || school) has independent effects, but {kind} lets them correlate: write "
+            "(x | school) in the formula, or use diagonal, or shared for one variance"
+        )
+    }
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (1 | school)", "y ~ x + (1 || school)"])
+@pytest.mark.parametrize("kind", ["inverse_wishart", "wishart", "hierarchical"])
+def test_a_prior_of_psi_as_a_whole_may_be_that_of_one_effect(kind, formula):
+    scale = {} if kind == "hierarchical" else {"scale": [[2.0]]}
+    [term] = spec(formula, {"groups": {"school": {"kind": kind} | scale}}).priors.blocks[0].terms
+    assert term.kind == kind
+    [one] = term.sd_priors()
+    if kind == "hierarchical":
+        assert (one.kind, one.df, one.scale) == ("half_student_t", 2.0, pytest.approx(S_Y))
+    else:
+        # nu is q + 1 = 2: inverse gamma(nu / 2, scale / 2) of the variance.
+        assert (one.kind, one.shape) == ("inverse_gamma", 1.0)
+        assert one.scale == pytest.approx(1.0 if kind == "inverse_wishart" else 0.25)
+
+
+NOT_FITTING = {
+    "nu": ({"nu": 1.0}, "nu must be above 1 for 2 effects, and it is 1: leave it out for 3"),
+    "too large": (
+        {"scale": [[1, 0, 0], [0, 1, 0], [0, 0, 1]]},
+        "scale must be 2 by 2 for 2 effects in this order: Intercept, x; it has rows of 3, 3, 3",
+    ),
+    "ragged": (
+        {"scale": [[1, 0], [0]]},
+        "scale must be 2 by 2 for 2 effects in this order: Intercept, x; it has rows of 2, 1",
+    ),
+    "not symmetric": (
+        {"scale": [[1, 0.5], [0.2, 1]]},
+        "scale must be symmetric, and row 1 has 0.5 where row 2 has 0.2",
+    ),
+    "not definite": ({"scale": [[1, 2], [2, 1]]}, "scale must be positive definite: "),
+    "singular": ({"scale": [[1, 2], [2, 4]]}, "scale must be positive definite: "),
+    "a negative variance": ({"scale": [[1, 0], [0, -1]]}, "scale must be positive definite: "),
+}
+
+
+@pytest.mark.parametrize("kind", ["inverse_wishart", "wishart"])
+@pytest.mark.parametrize("case", NOT_FITTING)
+def test_nu_or_a_scale_that_does_not_fit_the_effects_is_a_located_problem(case, kind):
+    given, message = NOT_FITTING[case]
+    prior = {"kind": kind, "scale": [[1, 0], [0, 1]]} | given
+    found = problems(priors={"groups": {"school": prior}})
+    [key] = given
+    assert list(found) == [f"priors.groups.school.{key}"]
+    assert found[f"priors.groups.school.{key}"].startswith(message)
+
+
+def test_a_scale_of_one_effect_that_has_two_rows_is_a_located_problem():
+    given = {"kind": "wishart", "scale": [[1, 0], [0, 1]]}
+    found = problems("y ~ x + (0 + x | school)", {"groups": {"school": given}})
+    message = "scale must be 1 by 1 for 1 effect, x; it has rows of 2, 2"
+    assert found == {"priors.groups.school.scale": message}
+
+
+def test_a_hierarchical_scale_of_an_unknown_effect_is_a_located_problem():
+    found = problems(priors={"groups": {"school": {"kind": "hierarchical", "scale": {"xx": 1.0}}}})
+    [message] = found.values()
+    assert list(found) == ["priors.groups.school.scale"]
+    assert "'xx', which is not an effect of this term; did you mean 'x'?" in message
+
+
+def test_a_problem_of_one_term_names_the_term():
+    formula = "y ~ x + (1 | school) + (0 + x | school)"
+    given = {"groups": {"school": {"0+x|school": {"kind": "wishart", "scale": [[0]]}}}}
+    assert list(problems(formula, given)) == ["priors.groups.school.0+x|school.scale"]
+    given["groups"]["school"]["0+x|school"] = {"kind": "lkj"}
+    assert list(problems(formula, given)) == ["priors.groups.school.0+x|school.kind"]
+
+
 def test_diagonal_of_a_correlated_term_is_refused_with_the_two_bars():
     found = problems(priors={"groups": {"school": {"kind": "diagonal"}}})
     assert "(x || school)" in found["priors.groups.school.kind"]

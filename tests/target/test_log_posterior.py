@@ -53,6 +53,15 @@ def made(formula, *, beta=None, sigma=None, groups=None, **settings):
 
 
 UNIFORM = {"kind": "uniform", "lower": 0.0, "upper": 9.0}
+
+
+def scale(q, size=2.0):
+    """Any covariance matrix, as a model file has it."""
+    A = np.random.default_rng(q).normal(size=(q, q + 2))
+    return (size * A @ A.T).tolist()
+
+
+KNOWN = {"residual": {"kind": "known", "sd": "weight"}}
 MODELS = {
     "four correlated effects": ("y ~ x + (x + w + v | school)", {}),
     "two terms": ("y ~ x + w + v + (x | school) + (0 + w + v | school)", {}),
@@ -107,6 +116,50 @@ MODELS = {
             "offset": "offset",
         },
     ),
+    "inverse wishart": (
+        "y ~ x + (x + w + v | school)",
+        {"groups": {"school": {"kind": "inverse_wishart", "nu": 5.7, "scale": scale(4)}}},
+    ),
+    "inverse wishart of one effect": (
+        "y ~ x + (1 | school)",
+        {"groups": {"school": {"kind": "inverse_wishart", "nu": 0.6, "scale": [[3.0]]}}},
+    ),
+    "wishart": (
+        "y ~ x + (w | school)",
+        {"groups": {"school": {"kind": "wishart", "nu": 1.3, "scale": scale(2, 0.1)}}},
+    ),
+    "hierarchical": (
+        "y ~ x + (x + w | school)",
+        {"groups": {"school": {"kind": "hierarchical", "df": 2.5, "scale": {"w": 0.4}}}},
+    ),
+    "matrices beside others": (
+        "y ~ x + w + v + (v | school) + (0 + x + w | school) + (1 + x | room)",
+        {
+            "beta": {"x": {"kind": "student_t"}},
+            "sigma": {"kind": "inverse_gamma", "shape": 1.5, "scale": 4.0},
+            "groups": {
+                "school": {"0 + x + w | school": {"kind": "wishart", "scale": scale(2)}},
+                "room": {"kind": "hierarchical"},
+            },
+        },
+    ),
+    "matrices of all terms": (
+        "y ~ x + (w | school) + (0 + x | school) + (1 | room)",
+        {
+            "groups": {
+                "school": {
+                    "w | school": {"kind": "inverse_wishart", "scale": scale(2)},
+                    "0 + x | school": {"kind": "hierarchical", "df": 1},
+                },
+                "room": {"kind": "wishart", "nu": 2, "scale": [[0.3]]},
+            }
+        },
+    ),
+    "known residuals": ("y ~ x + (x | school)", KNOWN),
+    "known residuals and a free coefficient": (
+        "y ~ x + (1 | school) + (1 | room)",
+        {"beta": {"x": {"kind": "student_t"}}, **KNOWN},
+    ),
 }
 
 
@@ -139,10 +192,9 @@ class Graph:
             self._place(starts, label, priors, integration(spec).turn)
         for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
             for label, covariance in labelled(block, prior):
-                if covariance.correlated and len(covariance.sd_priors()) > 1:
-                    self._same(
-                        starts[f"partial_{label}_logodds__"], len(covariance.partial_shapes())
-                    )
+                count = len(covariance.sd_priors())
+                if covariance.correlated and count > 1:
+                    self._same(starts[f"partial_{label}_logodds__"], count * (count - 1) // 2)
         assert self.x == len(self.A)
         # Interpreted: a handful of evaluations do not pay for compiling.
         self.function = function(
@@ -194,7 +246,7 @@ def scalars(spec):
     free = [spec.priors.beta[k] for k in integration(spec).free]
     if free:
         found.append(("beta_free", free))
-    return [*found, ("sigma", [spec.priors.sigma])]
+    return found if spec.priors.sigma is None else [*found, ("sigma", [spec.priors.sigma])]
 
 
 def points(found, count, seed=3):
@@ -207,8 +259,7 @@ def points(found, count, seed=3):
     fit = np.linalg.lstsq(spec.design.X, spec.design.y_net, rcond=None)[0]
     centre = found.coordinates.point(sd, corr, fit[free], float(spread))
     scale = np.full(found.size, 0.5)
-    first = len(found.coordinates.scalars) - 1 - len(free)
-    for k, at in enumerate(free, start=first):
+    for k, at in enumerate(free, start=found.coordinates.free.start):
         if np.isinf(found.coordinates.scalars[k, 1]):
             scale[k] = 0.2 * spread / np.sqrt(np.mean(spec.design.X[:, at] ** 2))
     return centre + scale * rng.normal(size=(count, found.size))
@@ -244,9 +295,11 @@ def test_it_is_so_with_uniform_priors(name):
     spread = 9 * float(np.std(spec.design.y_net))
     uniform = f"{{kind: uniform, lower: 0, upper: {spread}}}"
     beta = f"{{kind: uniform, lower: {-9 * spread}, upper: {9 * spread}}}"
-    overrides = [f"priors.sigma={uniform}", f"priors.beta={beta}"]
+    overrides = [f"priors.beta={beta}"]
+    if spec.priors.sigma is not None:
+        overrides.append(f"priors.sigma={uniform}")
     for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
-        if len(prior.terms) == 1:
+        if len(prior.terms) == 1 and prior.terms[0].matrix_form() is None:
             kind = prior.terms[0].kind
             overrides.append(f"priors.groups.{block.group}={{kind: {kind}, sd: {uniform}}}")
     assert_that_of_the_graph(build_or_skip(name, overrides))
@@ -298,6 +351,11 @@ FOLDED = {
     "one variance": lambda: made(MODELS["one variance"][0], **MODELS["one variance"][1]),
     "several factors": lambda: made(MODELS["crossed"][0], **MODELS["crossed"][1]),
     "free": lambda: made(MODELS["several kinds"][0], **MODELS["several kinds"][1]),
+    "matrix": lambda: made(MODELS["inverse wishart"][0], **MODELS["inverse wishart"][1]),
+    "matrices": lambda: made(
+        MODELS["matrices beside others"][0], **MODELS["matrices beside others"][1]
+    ),
+    "known": lambda: made(MODELS["known residuals"][0], **MODELS["known residuals"][1]),
 }
 
 
@@ -308,8 +366,7 @@ def turned(name, seed=1):
     at, d = plain.coordinates, plain.size
     half_line = np.isfinite(at.scalars[:, 1]) & np.isinf(at.scalars[:, 2])
     folds = np.zeros(d)
-    last = len(at.scalars) - 1 - len(at.integration.free)
-    foldable = np.flatnonzero(half_line[:last])
+    foldable = np.flatnonzero(half_line[: at.free.start])
     [x] = points(plain, 1, seed)
     folds[foldable] = np.exp(x[foldable]) / rng.uniform(0.2, 2.0, len(foldable))
     # One is as it was: signs must be right beside it too.
@@ -426,11 +483,12 @@ def test_values_are_parameters_and_points_undo_them(name, seed):
     draws = at.values(np.array([[x, x]]))
     here = at.values(x)
     np.testing.assert_array_equal(draws.sigma, np.full((1, 2), here.sigma))
-    m, free = len(at.scalars), len(at.integration.free)
-    bounds = at.scalars[:, 1:3]
-    natural = np.concatenate([np.ravel(here.beta_free), [here.sigma]])
-    for value, (lower, upper) in zip(natural, bounds[m - free - 1 :], strict=True):
+    m, bounds = len(at.scalars), at.scalars[:, 1:3]
+    known = spec.priors.sigma is None
+    natural = np.concatenate([np.ravel(here.beta_free), [] if known else [here.sigma]])
+    for value, (lower, upper) in zip(natural, bounds[at.free.start :], strict=True):
         assert lower < value < upper
+    assert here.sigma == 1.0 or not known
     for block, prior, sd, corr, factor in zip(
         spec.blocks, spec.priors.blocks, here.sd, here.corr, here.factor, strict=True
     ):
@@ -501,6 +559,23 @@ def test_a_prior_without_elementary_terms_has_no_target(kind, monkeypatch):
     assert target(spec) is None
 
 
+def test_a_known_sigma_is_no_coordinate():
+    at = target(made("y ~ x + (x | school)", **KNOWN)).coordinates
+    assert at.names == ("sd_school[Intercept]", "sd_school[x]", "partial_school[x, Intercept]")
+    free = target(made("y ~ x + (x | school)", beta={"x": {"kind": "student_t"}}, **KNOWN))
+    assert free.coordinates.names[2] == "beta[x]"
+
+
+def test_one_effects_inverse_wishart_is_the_inverse_gamma_of_its_variance():
+    matrix = {"kind": "inverse_wishart", "nu": 0.6, "scale": [[3.0]]}
+    one = {"kind": "diagonal", "sd": {"kind": "inverse_gamma", "shape": 0.3, "scale": 1.5}}
+    found, same = (
+        target(made("y ~ x + (1 | school)", groups={"school": prior})) for prior in (matrix, one)
+    )
+    for x in points(found, 3):
+        assert_same(found(x), same(x), rel=1e-12)
+
+
 def test_correlations_without_shapes_have_no_target(monkeypatch):
     spec = made("y ~ x + (x | school)")
     monkeypatch.setattr(LKJ, "partial_shapes", lambda self: None)
@@ -510,7 +585,7 @@ def test_correlations_without_shapes_have_no_target(monkeypatch):
 # --- what cannot be computed ---
 
 
-@pytest.mark.parametrize("name", ["correlated", "several factors"])
+@pytest.mark.parametrize("name", ["correlated", "several factors", "matrices"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e6, -1e6])
 def test_a_point_beyond_numbers_is_minus_infinity_with_a_gradient_of_zeros(name, bad):
     plain, folded = turned(name)

@@ -18,9 +18,9 @@ Y = 1 + EFFECT[GROUP] * (1 + 2 * X) + 0.3 * NOISE
 FLAT_SD = {"kind": "diagonal", "sd": {"kind": "flat"}}
 
 
-def made(formula="y ~ x + (1 | g)", *, y=Y, rows=N, allow_macro_in_z=False, **priors):
+def made(formula="y ~ x + (1 | g)", *, y=Y, rows=N, more=None, **priors):
     head = {"schema": 1, "name": "m", "data": {"source": "frame"}, "formula": formula}
-    head |= {"allow_macro_in_z": allow_macro_in_z}
+    head |= more or {}
     frame = pd.DataFrame(
         {
             "y": y,
@@ -30,6 +30,7 @@ def made(formula="y ~ x + (1 | g)", *, y=Y, rows=N, allow_macro_in_z=False, **pr
             "row": [f"r{i}" for i in range(N)],
             "tiny": 1e-12 * NOISE[::-1],
             "macro": EFFECT[GROUP],
+            "se": 0.5 + np.abs(NOISE),
         }
     )
     return build(head | {"priors": priors}, data=frame.iloc[:rows])
@@ -71,6 +72,8 @@ def test_the_centre_is_a_mode_and_the_curvature_there_is_one(name):
     assert found(x)[0] > found(start)[0] - 0.5
 
 
+KNOWN = {"residual": {"kind": "known", "sd": "se"}}
+TWO = [[2.0, 0.3], [0.3, 0.5]]
 BOUNDARY = {
     "variance of zero": lambda: build("dyestuff2"),
     "perfect correlation": lambda: made(
@@ -91,12 +94,35 @@ BOUNDARY = {
     "nothing but flat priors": lambda: made(
         beta={"kind": "flat"}, sigma={"kind": "flat"}, groups={"g": FLAT_SD}
     ),
-    "a slope of what does not vary": lambda: made("y ~ x + (1 + macro | g)", allow_macro_in_z=True),
+    "a slope of what does not vary": lambda: made(
+        "y ~ x + (1 + macro | g)", more={"allow_macro_in_z": True}
+    ),
     "as many coefficients as rows": lambda: made("y ~ x + I(x**2) + I(x**3) + (1 | g)", rows=4),
     "a bounded sd": lambda: made(
         groups={"g": {"kind": "diagonal", "sd": {"kind": "uniform", "lower": 0, "upper": 30}}}
     ),
     "free coefficients": lambda: made(beta={"kind": "student_t"}),
+    "an inverse Wishart": lambda: made(
+        "y ~ x + (x | g)", y=NOISE, groups={"g": {"kind": "inverse_wishart", "scale": TWO}}
+    ),
+    "a Wishart that hardly has a density": lambda: made(
+        "y ~ x + (x | g)",
+        y=NOISE,
+        groups={"g": {"kind": "wishart", "nu": 1.001, "scale": [[1e6, 0.0], [0.0, 1e6]]}},
+    ),
+    "hierarchical": lambda: made(
+        "y ~ x + (x | g)", y=NOISE, groups={"g": {"kind": "hierarchical"}}
+    ),
+    "an inverse gamma of a variance of zero": lambda: build(
+        "dyestuff2",
+        overrides=[
+            "priors.groups.batch={kind: diagonal, sd: {kind: inverse_gamma, shape: 0.01, "
+            "scale: 0.01}}"
+        ],
+    ),
+    "known residuals": lambda: made("y ~ x + (x | g)", more=KNOWN),
+    "known residuals and a level a row": lambda: made("y ~ x + (1 | row)", more=KNOWN),
+    "known residuals and a variance of zero": lambda: build("eight-schools"),
     "huge numbers": lambda: made("y ~ x + (x | g)", y=Y * 1e150),
     "tiny numbers": lambda: made("y ~ x + (x | g)", y=Y * 1e-150),
 }
@@ -150,6 +176,17 @@ def test_a_density_that_is_not_finite_at_the_start_is_an_error_of_one_line(prior
     found = target(made("y ~ x + (x | g)", **priors))
     with pytest.raises(FitError, match=r"^the log posterior is not finite at the REML .*$"):
         warm(found)
+
+
+def test_a_known_sigma_of_one_is_where_the_chains_start():
+    for formula in ("y ~ x + (x | g)", "y ~ x + (1 | row)"):
+        found = target(made(formula, more=KNOWN))
+        assert found.coordinates.values(reml_point(found)).sigma == 1.0
+
+
+def test_the_standard_deviations_of_a_prior_of_psi_as_a_whole_are_folded():
+    spec = made("y ~ x + (x | g)", groups={"g": {"kind": "inverse_wishart", "scale": TWO}})
+    assert (warm(target(spec)).fold > 0).tolist() == [True, True, False, False]
 
 
 def test_only_a_standard_deviation_on_a_half_line_is_folded():
