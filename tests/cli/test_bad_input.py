@@ -121,7 +121,8 @@ FILES = {
         FORMULA,
         f"{FORMULA}\npriors:\n  sigma: {{kind: halfnormal}}",
         "m.yaml:6: priors.sigma.kind: unknown kind 'halfnormal'; did you mean 'half_normal'? "
-        "(known: exponential, flat, half_normal, half_student_t, inverse_gamma, uniform, unit_information)",
+        "(known: exponential, flat, half_normal, half_student_t, inverse_gamma, uniform, "
+        "unit_information)",
     ),
     "a wrong type": (
         FORMULA,

@@ -116,7 +116,7 @@ def test_so_it_has_with_a_prior_of_the_covariance_as_a_whole(kind, monkeypatch):
     assert too_far(marginal, gibbs) == {}
     if kind == "inverse_wishart":
         monkeypatch.setattr("hlm_models.target.density.target", lambda _: None)
-        fit = hlm.fit(spec, engine="nuts", seed=34, parameterization="marginal", draws=1000)
+        fit = hlm.fit(spec, engine="nuts", seed=34, parameterization="marginal", draws=600)
         assert too_far(marginal, draws_by_name(fit)) == {}
 
 

@@ -16,7 +16,7 @@ COLUMNS = ["mean", "sd", "mcse_mean", "ess_bulk"]
 
 
 def quantities(fit):
-    """Mean of every parameter, of its log or Fisher's z where it has a long tail, with its error."""
+    """Mean and error of every parameter, of its log or Fisher's z where it has a long tail."""
     from hlm_models.results.summary import ess, parameter_draws
 
     found = {}

@@ -125,9 +125,16 @@ def test_weights(sweeps):
         uniform([stats.gamma.cdf(x, law.shape, scale=1 / law.rate) for x, law in laws])
 
 
-def test_no_scheme_but_joint_moves_scales(sweeps):
+def test_shears(sweeps):
+    _, _, _, found = sweeps
+    if found[0][1].shears:
+        normal([[(x.t - x.mean) * math.sqrt(x.precision) for x in i.shears] for _, i in found])
+
+
+def test_no_scheme_but_joint_moves_effects_with_their_covariance(sweeps):
     _, _, scheme, found = sweeps
     assert (len(found[0][1].scalings) > 0) == (scheme == "joint")
+    assert scheme == "joint" or found[0][1].shears == ()
 
 
 @pytest.mark.parametrize("name", ["intercept", "hierarchical", "weights and offset", "shared"])

@@ -199,24 +199,7 @@ def test_covariances_have_their_conditional(name, scheme):
             (law.nu, 1.1 * law.scale),
         ):
             wrong = conditional(values[0], nu, scale) - conditional(values[1], nu, scale)
-            assert abs(wrong - expected) > 1e-3
-
-
-@pytest.mark.parametrize("name", FORMULAS)
-def test_auxiliaries_of_covariances_have_their_conditional(name):
-    spec, _, after, info, _ = one(name)
-    for (u, k), law in info.a.items():
-        other = after.a.copy()
-        other[u, k] *= 2.1
-        right = replace(after, a=other)
-        expected = difference(lambda state: augmented(spec, state), after, right)
-
-        def conditional(state, u=u, k=k, law=law):
-            return log_inverse_gamma(state.a[u, k], law.shape, law.rate)
-
-        assert difference(conditional, after, right) == pytest.approx(expected, **CLOSE)
-    mixtures = sum(len(form.scale) for *_, form in units(spec) if form.df > 0)
-    assert len(info.a) == mixtures
+            assert abs(wrong - expected) > 1e-5
 
 
 @pytest.mark.parametrize("scheme", ["joint", "effects"])
@@ -236,28 +219,32 @@ def test_weights_of_student_t_coefficients_have_their_conditional(name, scheme):
         assert difference(conditional, after, right) == pytest.approx(expected, **CLOSE)
 
 
+def moved(spec, state, index, A):
+    """A state whose scaled effects of one group are A times what they were."""
+    R = spec.marginal.scales[index].R
+    raw = np.linalg.inv(R) @ A @ R
+    b, Psi = list(state.b), list(state.Psi)
+    b[index], Psi[index] = b[index] @ raw.T, raw @ Psi[index] @ raw.T
+    return replace(state, b=tuple(b), Psi=tuple(Psi))
+
+
 @pytest.mark.parametrize("name", FORMULAS)
-def test_scales_have_their_conditional(name):
-    """One after the other: b and Psi are scaled, Psi's auxiliaries integrated out."""
+def test_moves_of_effects_and_auxiliaries_have_their_conditionals(name):
+    """One after the other: scales with the auxiliaries integrated out, these, shears given them."""
     spec, before, after, info, _ = one(name)
     found, _ = model(spec, "joint")
-    given = replace(before, beta=after.beta, b=info.b, sigma=after.sigma)
-    for unit, law in zip(units(spec), info.variances, strict=True):
+    known, given = units(spec), replace(before, beta=after.beta, b=info.b, sigma=after.sigma)
+    for unit, law in zip(known, info.variances, strict=True):
         given = with_unit(given, unit, law.drawn)
-    known = units(spec)
     for move in info.scalings:
         index, columns, shared, form = known[move.unit]
         m = len(form.scale)
-        R = spec.marginal.scales[index].R
         picked = columns if shared else columns[move.effect : move.effect + 1]
 
-        def scaled(log_c, given=given, index=index, R=R, picked=picked):
-            c = np.ones(len(R))
+        def scaled(log_c, given=given, index=index, picked=picked):
+            c = np.ones(given.b[index].shape[1])
             c[picked] = math.exp(log_c)
-            A = np.linalg.inv(R) @ np.diag(c) @ R
-            b, Psi = list(given.b), list(given.Psi)
-            b[index], Psi[index] = b[index] @ A.T, A @ Psi[index] @ A.T
-            return replace(given, b=tuple(b), Psi=tuple(Psi))
+            return moved(spec, given, index, np.diag(c))
 
         def reference(log_c, index=index, columns=columns, shared=shared, m=m, picked=picked):
             state = scaled(log_c)
@@ -274,6 +261,37 @@ def test_scales_have_their_conditional(name):
                 reference(log_c) - reference(0.0), **CLOSE
             )
         given = scaled(move.log_c)
+    assert len(info.a) == sum(len(form.scale) for *_, form in known if form.df > 0)
+    given = replace(given, a=after.a)
+    for (u, k), law in info.a.items():
+        other = after.a.copy()
+        other[u, k] *= 2.1
+
+        def auxiliary(state, u=u, k=k, law=law):
+            return log_inverse_gamma(state.a[u, k], law.shape, law.rate)
+
+        right = replace(given, a=other)
+        expected = difference(lambda state: augmented(spec, state), given, right)
+        assert difference(auxiliary, given, right) == pytest.approx(expected, **CLOSE)
+    assert len(info.shears) == sum(len(f.scale) * (len(f.scale) - 1) for *_, f in known)
+    for shear in info.shears:
+        index, columns, _, _ = known[shear.unit]
+
+        def sheared(t, given=given, index=index, columns=columns, shear=shear):
+            A = np.eye(given.b[index].shape[1])
+            A[columns[shear.effect], columns[shear.other]] = t
+            return moved(spec, given, index, A)
+
+        def density(t, index=index, columns=columns, sheared=sheared):
+            state = sheared(t)
+            return augmented(spec, state) - to_sd(state.Psi[index][np.ix_(columns, columns)])
+
+        def normal(t, shear=shear):
+            return -shear.precision / 2 * (t - shear.mean) ** 2
+
+        for t in (shear.t, 0.3):
+            assert normal(t) - normal(0.0) == pytest.approx(density(t) - density(0.0), **CLOSE)
+        given = sheared(shear.t)
     for b, end in zip(given.b, after.b, strict=True):
         assert end == pytest.approx(b, rel=1e-10, abs=1e-10)
     for Psi, end in zip(given.Psi, after.Psi, strict=True):

@@ -142,6 +142,9 @@ class Twin:
                 for k in range(len(here)):
                     rate = form.df * inverse[k] + form.spread[k] ** -2.0
                     self.a[u, k] = rate / self.rng.standard_gamma((form.nu + 1) / 2)
+        if self.scheme == "joint":
+            for u, unit in enumerate(units(self.spec)):
+                self.shears(u, *unit)
 
     def after(self, F):
         """beta given b, or given beta + b."""
@@ -213,6 +216,39 @@ class Twin:
             self.b[index] = b @ A.T
             at = slice(first, first + len(R))
             self.C[at, at] = np.linalg.cholesky((psi + psi.T) / 2)
+
+    def shears(self, u, index, columns, shared, form):
+        """Every effect gets a multiple of every other: a regression with a normal prior."""
+        m, scale = len(form.scale), self.spec.marginal.scales[index]
+        if m == 1:
+            return
+        inside = form.scale + 2 * form.df * np.diag(1 / self.a[u, :m])
+        R, q = scale.R, len(scale.R)
+        first = self.ends[index] - q
+        for i in columns:
+            for j in (c for c in columns if c != i):
+                rest = self.y - self.X @ self.beta - self.fitted().sum(axis=1)
+                Z, s = self.columns(scaled=True)[index], self.b[index] @ R.T
+                added = Z[:, i::q] @ s[:, j]
+
+                def psi(t, i=i, j=j):
+                    A = np.eye(q)
+                    A[i, j] = t
+                    A = np.linalg.inv(R) @ A @ R
+                    return A, A @ self.psi(index) @ A.T
+
+                def penalty(t, psi=psi):
+                    return np.sum(inside * np.linalg.inv(psi(t)[1][np.ix_(columns, columns)])) / 2
+
+                # A quadratic in t, whose coefficients three values give.
+                curve = penalty(1.0) + penalty(-1.0) - 2 * penalty(0.0)
+                slope = (penalty(1.0) - penalty(-1.0)) / 2
+                precision = added @ added / self.sigma**2 + curve
+                mean = (added @ rest / self.sigma**2 - slope) / precision
+                A, found = psi(mean + self.rng.standard_normal() / math.sqrt(precision))
+                self.b[index] = self.b[index] @ A.T
+                at = slice(first, first + q)
+                self.C[at, at] = np.linalg.cholesky((found + found.T) / 2)
 
     def slice(self, log_density):
         rng = self.rng

@@ -135,8 +135,7 @@ def test_what_is_said_stands_beside_the_preset(rng):
     spec = lecture("y ~ x + (x | g)", data, beta={"x": {"kind": "flat"}}, sigma={"kind": "flat"})
     assert [one.kind for one in spec.priors.beta] == ["normal", "flat"]
     assert spec.priors.sigma.kind == "flat"
-    plain = build({"schema": 1, "name": "m", "data": {"source": "frame"}, "formula": "y ~ x + (x | g)",
-                   "priors": {"sigma": {"kind": "unit_information"}}}, data=data)  # fmt: skip
+    plain = lecture("y ~ x + (x | g)", data, preset="weak", sigma={"kind": "unit_information"})
     assert plain.priors.sigma == lecture("y ~ x + (x | g)", data).priors.sigma
     assert plain.priors.blocks[0].terms[0].kind == "lkj"
 
@@ -181,5 +180,5 @@ def test_data_that_the_recipe_does_not_fit_are_refused(formula, data, message, r
 
 
 def test_an_unknown_preset_lists_the_known_ones(rng):
-    with pytest.raises(InputErrors, match="lecture.*weak.*flat"):
+    with pytest.raises(InputErrors, match=r"lecture.*weak.*flat"):
         lecture("y ~ x + (x | g)", made_up(rng), preset="lectrue")

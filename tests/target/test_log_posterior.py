@@ -305,7 +305,17 @@ def test_it_is_so_with_uniform_priors(name):
     assert_that_of_the_graph(build_or_skip(name, overrides))
 
 
-@pytest.mark.parametrize("name", MODELS)
+LONG = {
+    "wishart",
+    "hierarchical",
+    "matrices of all terms",
+    "known residuals and a free coefficient",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=SLOW) if one in LONG else one for one in MODELS]
+)
 def test_it_is_the_density_of_the_graph_of_other_models(name):
     formula, settings = MODELS[name]
     assert_that_of_the_graph(made(formula, **settings))
