@@ -12,6 +12,7 @@ from hlm_models.parts.covariances import COVARIANCES
 from hlm_models.parts.families import FAMILIES
 from hlm_models.parts.priors import PRIORS
 from hlm_models.parts.residuals import RESIDUALS
+from hlm_models.parts.shrinkage import SHRINKAGES
 
 PAGE = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text("utf-8")
 PACKAGE = Path(hlm_models.__file__).parent
@@ -35,6 +36,7 @@ def yes(holds):
     [
         ("Priors", PRIORS),
         ("Covariances", COVARIANCES),
+        ("Shrinkage", SHRINKAGES),
         ("Families", FAMILIES),
         ("Residuals", RESIDUALS),
         ("Datasets", datasets.names()),

@@ -8,10 +8,11 @@ b_1j is normal of mean E_j (H_j v - K_j u) and covariance sigma^2 E_j.
 import numpy as np
 
 from hlm_models.algebra.coupling import Coupled
-from hlm_models.algebra.crossed import first_gains, reduced
+from hlm_models.algebra.crossed import Reduced, first_gains, reduced
+from hlm_models.algebra.schur import Factor
 from hlm_models.types import FloatArray
 
-__all__ = ["draw_effects"]
+__all__ = ["draw_effects", "draw_reduced"]
 
 
 def draw_effects(
@@ -34,6 +35,19 @@ def draw_effects(
     """
     found = reduced(Lambda, blocks)
     factor = blocks.complement.factor(found.C)
+    return draw_reduced(Lambda, blocks, found, factor, v, sigma, normals)
+
+
+def draw_reduced(
+    Lambda: tuple[FloatArray, ...],
+    blocks: Coupled,
+    found: Reduced,
+    factor: Factor,
+    v: FloatArray,
+    sigma: float,
+    normals: tuple[FloatArray, ...],
+) -> tuple[FloatArray, ...]:
+    """As `draw_effects`, from what eliminating factor 1 has left and the factor of its C."""
     others = np.concatenate([one.ravel() for one in normals[1:]])[:, None]
     u = factor.solve((found.q @ v)[:, None]) + sigma * factor.root(others)
     mean = np.empty((blocks.J[0], blocks.q[0], 1))

@@ -8,7 +8,7 @@ import numpy as np
 from hlm_models.design.build import RandomBlock
 from hlm_models.results.fits import PosteriorFit
 from hlm_models.results.posterior import variables
-from hlm_models.results.summary import parameters
+from hlm_models.results.summary import hyperparameters, parameters
 from hlm_models.spec.density import Point, log_likelihood
 from hlm_models.spec.model import ModelSpec
 from hlm_models.target.conditional import effects
@@ -23,13 +23,14 @@ Draws = Mapping[str, FloatArray]
 def ranked(spec: ModelSpec, draws: Draws) -> dict[str, FloatArray]:
     """The quantities that are ranked, by name, at each of m draws (m,).
 
-    All population parameters, each effect b at three levels of each group, and the log likelihood
-    log p(y | beta, b, sigma), which depends on all of them together and on the data.
+    All population parameters and hyperparameters, each effect b at three levels of each group, and
+    the log likelihood log p(y | beta, b, sigma), which depends on all of them together and on the
+    data.
 
     Source: Modrák et al. (2025), doi:10.1214/23-BA1404, for functions of the data.
     """
     found = {}
-    for one in parameters(spec):
+    for one in (*parameters(spec), *hyperparameters(spec)):
         found[one.name] = draws[one.variable]
         for place in one.index:
             found[one.name] = found[one.name][:, place]
@@ -58,7 +59,7 @@ def _point(spec: ModelSpec, draws: Draws, i: int) -> Point:
 
 def truth(spec: ModelSpec, point: Point) -> Draws:
     """A point as a single draw."""
-    found = {"beta": point.beta, "sigma": np.array(point.sigma)}
+    found = {"beta": point.beta, "sigma": np.array(point.sigma), **point.shrinkage}
     for block, sd, corr, b in zip(spec.blocks, point.sd, point.corr, point.b, strict=True):
         group = block.group
         found |= {f"sd_{group}": sd, f"corr_{group}": corr, f"b_{group}": b}

@@ -17,6 +17,7 @@ from hlm_models.errors import InputErrors, Problem, nearest
 from hlm_models.parts.covariances import COVARIANCES
 from hlm_models.parts.priors import PRIORS
 from hlm_models.parts.residuals import RESIDUALS
+from hlm_models.parts.shrinkage import SHRINKAGES
 
 __all__ = ["apply_overrides", "config_from_mapping", "load_config"]
 
@@ -217,7 +218,8 @@ def _walk(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, object]]:
 def _lacks_kind(path: KeyPath, value: dict[str, object]) -> bool:
     """Whether settings of a prior stand where a prior or a mapping to priors is expected."""
     beta = path == ("priors", "beta")
-    group = path[1:2] == ("groups",) and len(path) > 2
+    # A scale by effect is no prior, whatever the names of the effects.
+    group = path[1:2] == ("groups",) and len(path) > 2 and path[3:][-1:] != ("scale",)
     return (
         (beta or group)
         and "kind" not in value
@@ -230,7 +232,10 @@ def _lacks_kind(path: KeyPath, value: dict[str, object]) -> bool:
 
 
 _SETTING_NAMES = {
-    name for part in (*PRIORS.values(), *COVARIANCES.values()) for name in part.model_fields
+    name
+    for shelf in (PRIORS, COVARIANCES, SHRINKAGES)
+    for part in shelf.values()
+    for name in part.model_fields
 }
 
 
@@ -356,6 +361,7 @@ _OWNERS: dict[str, type[BaseModel]] = {
     **PRIORS,
     **COVARIANCES,
     **RESIDUALS,
+    **SHRINKAGES,
 }
 
 _KINDS = {
@@ -372,6 +378,12 @@ def _place(path: KeyPath) -> str:
     return "a standard deviation" if path[1] == "sigma" or "sd" in path[3:] else "a random term"
 
 
+def _known(path: KeyPath) -> list[str]:
+    """Kinds that may stand at this path."""
+    kinds = _KINDS[_place(path)]
+    return [*kinds, *SHRINKAGES] if path == ("priors", "beta") else kinds
+
+
 def _kind_message(path: KeyPath, data: object) -> str:
     """Say why the kind, or its absence, does not do for the prior at `path`."""
     prior = reduce(_inner, path, data)
@@ -381,6 +393,9 @@ def _kind_message(path: KeyPath, data: object) -> str:
             reason = "is missing"
         case str(kind) if kind in COVARIANCES:
             reason = f"{kind} is the prior of a covariance, {place} needs that of one number"
+        case str(kind) if kind in SHRINKAGES:
+            whole = f"{kind} is the prior of all coefficients together, beta: {{kind: {kind}}}"
+            reason = f"{whole}; {place} needs its own"
         case str(kind) if kind in PRIORS and place == "a random term":
             reason = f"{kind} is the prior of one number, {place} needs that of a covariance"
         case str(kind) if kind in PRIORS and place == "a standard deviation":
@@ -388,11 +403,11 @@ def _kind_message(path: KeyPath, data: object) -> str:
         case str(kind) if kind in PRIORS:
             reason = f"{kind} is never negative, {place} can be"
         case str(kind):
-            known = _KINDS[place]
+            known = _known(path)
             return f"unknown kind {kind!r}{nearest(kind, known)} (known: {', '.join(known)})"
         case other:
             reason = f"expected the name of a prior, found {_found(other)}"
-    return f"{reason}: use {_either(_KINDS[place])}"
+    return f"{reason}: use {_either(_known(path))}"
 
 
 def _either(words: Iterable[str]) -> str:

@@ -25,6 +25,8 @@ from hlm_models.parts.priors.half_student_t import HalfStudentT
 from hlm_models.parts.priors.normal import Normal
 from hlm_models.parts.priors.unit_information import UnitInformation
 from hlm_models.parts.residuals import Residual, ResidualSettings
+from hlm_models.parts.shelf import Part
+from hlm_models.parts.shrinkage import SHRINKAGES, ShrinkagePrior
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -87,6 +89,14 @@ class ContrastSettings(Settings):
     )
 
 
+def together_or_each(value: object) -> str:
+    """`together` for a prior of all coefficients as a whole, else as `one_or_each`."""
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if isinstance(value, Part):
+        kind = value.kind
+    return "together" if isinstance(kind, str) and kind in SHRINKAGES else one_or_each(value)
+
+
 class PriorSettings(Settings):
     """Priors on the raw scale, the intercept at zero of every predictor; `auto` is worked out."""
 
@@ -95,9 +105,15 @@ class PriorSettings(Settings):
         description="What is not said: weak, scaled to the data; lecture, unit_information; flat.",
     )
     beta: Annotated[
-        Annotated[LocationPrior, Tag("one")] | Annotated[dict[str, LocationPrior], Tag("each")],
-        Discriminator(one_or_each),
-    ] = Field(default=Normal(), description="One prior for all coefficients, or one by name.")
+        Annotated[LocationPrior, Tag("one")]
+        | Annotated[dict[str, LocationPrior], Tag("each")]
+        | Annotated[ShrinkagePrior, Tag("together")],
+        Discriminator(together_or_each),
+    ] = Field(
+        default=Normal(),
+        description="One prior for all coefficients, one by name, or one of all but the Intercept "
+        "together.",
+    )
     groups: dict[
         str,
         Annotated[

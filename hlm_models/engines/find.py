@@ -22,12 +22,16 @@ ENGINES = tuple(_MODULES)
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """One way of fitting: whether it gives draws, why it refuses a model, and the fit."""
+    """One way of fitting: whether it gives draws, why it refuses a model, and the fit.
+
+    `idle` are the keys of `fit` in a model file that it makes no use of.
+    """
 
     name: str
     draws: bool
     refusals: Callable[[ModelSpec], tuple[str, ...]]
     fit: Callable[..., Fit]
+    idle: frozenset[str] = frozenset()
 
 
 def find(name: str) -> Engine:
@@ -39,7 +43,8 @@ def find(name: str) -> Engine:
         )
     module_name, options = _MODULES[name]
     module = importlib.import_module(f"hlm_models.engines.{module_name}")
-    return Engine(name, module.DRAWS, module.refusals, partial(module.fit, **options))
+    fit = partial(module.fit, **options)
+    return Engine(name, module.DRAWS, module.refusals, fit, module.IDLE)
 
 
 def eligible(spec: ModelSpec) -> tuple[str, ...]:

@@ -19,6 +19,9 @@ __all__ = ["fit", "refusals"]
 DRAWS = True
 """Whether a fit is a posterior."""
 
+IDLE = frozenset({"sampler", "parameterization", "target_accept"})
+"""Keys of `fit` in a model file that have no effect."""
+
 TUNE = 500
 """Sweeps before the draws, by default."""
 

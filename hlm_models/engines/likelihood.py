@@ -6,7 +6,6 @@ import numpy as np
 
 from hlm_models.algebra.kernel import level_pass
 from hlm_models.config.settings import FitSettings
-from hlm_models.errors import RefusalError
 from hlm_models.results.estimates import point_fit
 from hlm_models.results.fits import PointFit
 from hlm_models.results.progress import Progress, Step
@@ -18,6 +17,9 @@ __all__ = ["fit", "refusals"]
 
 DRAWS = False
 """Whether a fit is a posterior."""
+
+IDLE = frozenset(FitSettings.model_fields) - {"seed"}
+"""Keys of `fit` in a model file that have no effect."""
 
 
 def refusals(spec: ModelSpec) -> tuple[str, ...]:
@@ -31,16 +33,8 @@ def refusals(spec: ModelSpec) -> tuple[str, ...]:
             )
     if spec.design.n <= spec.design.p:
         reasons.append(f"{spec.design.p} coefficients for {spec.design.n} rows")
-    if not reasons and len(spec.blocks) > 1:
-        from hlm_models.algebra import schur
-
-        if sum(block.J * block.q for block in spec.blocks[1:]) <= schur.DENSE:
-            return ()
-        try:
-            _ = spec.marginal.products
-        except RefusalError as error:
-            reasons.append(str(error))
-    return tuple(reasons)
+    large = None if reasons else spec.marginal.too_large
+    return (large,) if large else tuple(reasons)
 
 
 def fit(spec: ModelSpec, settings: FitSettings, progress: Progress, *, reml: bool) -> PointFit:

@@ -28,6 +28,9 @@ __all__ = ["fit", "refusals"]
 DRAWS = True
 """Whether a fit is a posterior."""
 
+IDLE = frozenset({"gibbs"})
+"""Keys of `fit` in a model file that have no effect."""
+
 
 def refusals(spec: ModelSpec) -> tuple[str, ...]:  # noqa: ARG001
     """NUTS takes every model that can be built."""

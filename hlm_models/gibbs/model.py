@@ -8,6 +8,7 @@ import numpy as np
 from hlm_models.errors import RefusalError
 from hlm_models.gibbs.coefficients import Regression, regression_work
 from hlm_models.gibbs.scaling import scaling_work
+from hlm_models.gibbs.sums import Features
 from hlm_models.gibbs.sweep import COEFFICIENTS, EFFECTS, JOINT, Laws, Model, Scratch
 from hlm_models.gibbs.variances import Units
 from hlm_models.parts.priors.student_t import StudentT
@@ -22,10 +23,14 @@ CODES = {"joint": JOINT, "effects": EFFECTS, "coefficients": COEFFICIENTS}
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """p coefficients, Q effects of all groups, U units of at most w effects; d centred ones."""
+    """p coefficients, Q effects of all groups, U units of at most w effects; d centred ones.
+
+    F features of the rows that are summed.
+    """
 
     p: int
     Q: int
+    F: int
     U: int
     w: int
     d: int
@@ -56,6 +61,7 @@ def model(spec: ModelSpec, scheme: Scheme) -> tuple[Model, Sizes]:
     effects, centred = _centred(spec) if scheme == "coefficients" else (np.zeros(0, int),) * 2
     rest = np.setdiff1d(np.arange(p), centred)
     d = len(centred)
+    features = _features(spec, units, every=scheme == "joint")
     sizes = [CODES[scheme], spec.priors.sigma is not None, spec.blocks[0].J]
     found = Model(
         T=np.array(spec.marginal.products.T, order="C"),
@@ -69,12 +75,14 @@ def model(spec: ModelSpec, scheme: Scheme) -> tuple[Model, Sizes]:
         centred=Regression(centred.astype(np.int64), np.eye(d), np.eye(d)),
         effects=effects.astype(np.int64),
         units=units,
+        features=features,
         scaled=scaled,
         sigma=_sigma(spec),
         sizes=np.array(sizes, dtype=np.int64),
         n=float(design.n),
     )
-    return found, Sizes(p, Q, len(units.first), units.scale.shape[1], d)
+    U, w, _ = units.scale.shape
+    return found, Sizes(p, Q, len(features.z), U, w, d)
 
 
 def new_laws(sizes: Sizes) -> Laws:
@@ -94,25 +102,26 @@ def new_laws(sizes: Sizes) -> Laws:
         shift=np.zeros(Q),
         terms=np.zeros((Q, 5)),
         curves=np.zeros((Q, 3, w)),
+        shears=np.zeros((U, w, w, 3)),
     )
 
 
 def new_scratch(sizes: Sizes) -> Scratch:
     """Room for the sums of one chain."""
-    p, Q, w = sizes.p, sizes.Q, sizes.w
+    p, Q, F, w = sizes.p, sizes.Q, sizes.F, sizes.w
     k = p + 1
     # Coefficients that b is centred at may be as many as the effects.
     room = max(int(regression_work(k, max(p, Q))), int(scaling_work(max(w, Q))))
     return Scratch(
         B=np.zeros((Q, Q)),
         total=np.zeros(Q),
-        M=np.zeros((Q, Q)),
-        N=np.zeros((Q, k)),
+        M=np.zeros((F, F)),
+        N=np.zeros((F, k)),
         S=np.zeros((k, k)),
         v=np.zeros(k),
         right=np.zeros(max(p, Q)),
         Tv=np.zeros(k),
-        g=np.zeros(Q),
+        g=np.zeros(F),
         one=np.zeros((Q, Q)),
         two=np.zeros((Q, Q)),
         room=np.zeros(room),
@@ -151,6 +160,27 @@ def _units(spec: ModelSpec) -> Units:
         df=np.array([float(form.df) for form in forms]),
         scale=scale,
         spread=spread,
+    )
+
+
+def _features(spec: ModelSpec, units: Units, *, every: bool) -> Features:
+    """What every effect adds to the rows, and with `every` what others of its unit would there."""
+    z: list[int] = []
+    s: list[int] = []
+    own: list[int] = []
+    for f, width, m in zip(*(one.tolist() for one in units[:3]), strict=True):
+        here = range(f, f + width)
+        pairs = [(a, c) for a in here for c in (here if every and m > 1 else [a])]
+        own += [len(z) + k for k, (a, c) in enumerate(pairs) if a == c]
+        z += [a for a, _ in pairs]
+        s += [c for _, c in pairs]
+    edges = np.cumsum([0, *(block.q for block in spec.blocks)])
+    columns = np.array(z, dtype=np.int64)
+    return Features(
+        z=columns,
+        s=np.array(s, dtype=np.int64),
+        own=np.array(own, dtype=np.int64),
+        ends=np.searchsorted(columns, edges).astype(np.int64),
     )
 
 

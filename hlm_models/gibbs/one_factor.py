@@ -95,7 +95,10 @@ def sweep(rng, model, levels, chain, b, laws, scratch):  # type: ignore[no-untyp
     fill(scratch.N, 0.0)
     for a in range(q):
         scratch.total[a] = 0.0
-    add_levels_at(b[0], model.R, G, H, scratch.B, scratch.total, scratch.M, scratch.N, levels.room)
+    add_levels_at(
+        b[0], model.R, G, H, model.features, scratch.B, scratch.total, scratch.M, scratch.N,
+        levels.room,
+    )  # fmt: skip
     if not update(rng, model, chain, laws, scratch):
         return False
     if model.sizes[0] != EFFECTS:

@@ -8,6 +8,7 @@ from hlm_models.spec.priors import free_scales
 
 __all__ = ["refusals"]
 
+OF_A_COEFFICIENT = "normal, student_t or flat"
 OF_A_SCALE = "half_student_t or inverse_gamma"
 
 
@@ -15,17 +16,23 @@ def refusals(spec: ModelSpec) -> tuple[str, ...]:
     """Why Gibbs cannot draw from the posterior of this model; nothing where it can."""
     found = []
     if spec.family.kind != "gaussian":
-        found.append(f"the family is {spec.family.kind}, and its updates need gaussian")
-    for name, prior in zip(spec.design.coef, spec.priors.beta, strict=True):
+        found.append(f"the family is {spec.family.kind}, and conjugate updates need gaussian")
+    joint = spec.priors.shrinkage
+    if joint is not None:
+        names, kind = _several(joint.names), joint.law.kind
+        found.append(_no_update(names, kind, OF_A_COEFFICIENT, verb="have"))
+    for k, prior in spec.priors.own:
         if prior.normal_form() is None and not isinstance(prior, StudentT):
-            found.append(_no_update(f"beta[{name}]", str(prior), "normal, student_t or flat"))
+            name = f"beta[{spec.design.coef[k]}]"
+            found.append(_no_update(name, str(prior), OF_A_COEFFICIENT))
     for block, block_prior in zip(spec.blocks, spec.priors.blocks, strict=True):
         for term, covariance in zip(block.terms, block_prior.terms, strict=True):
             found += _of_term(block, term, covariance)
     sigma = spec.priors.sigma
     if sigma is not None and sigma.variance_form() is None:
         found.append(_no_update("sigma", str(sigma), OF_A_SCALE))
-    return tuple(found)
+    large = None if found else spec.marginal.too_large
+    return (large,) if large else tuple(found)
 
 
 def _of_term(block: RandomBlock, term: Term, covariance: Covariance) -> list[str]:
@@ -39,17 +46,17 @@ def _of_term(block: RandomBlock, term: Term, covariance: Covariance) -> list[str
     forms = covariance.variance_forms()
     if len(forms) < len(scales):
         return []
-    found = []
-    for (name, _, prior), form in zip(scales, forms, strict=True):
-        if form is None:
-            found.append(_no_update(name, str(prior), OF_A_SCALE))
-        elif form.nu + block.J <= len(form.scale) - 1:
-            found.append(
-                f"{name} has {prior}, under which {block.J} level of {block.group} says nothing of "
-                f"it: use {OF_A_SCALE}"
-            )
-    return found
+    return [
+        _no_update(name, str(prior), OF_A_SCALE)
+        for (name, _, prior), form in zip(scales, forms, strict=True)
+        if form is None
+    ]
 
 
-def _no_update(name: str, prior: str, repair: str) -> str:
-    return f"{name} has {prior}, which has no conjugate update: use {repair}"
+def _several(names: tuple[str, ...]) -> str:
+    shown = ", ".join(f"beta[{name}]" for name in names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def _no_update(name: str, prior: str, repair: str, *, verb: str = "has") -> str:
+    return f"{name} {verb} {prior}, which has no conjugate update: use {repair}"

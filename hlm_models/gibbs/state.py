@@ -16,6 +16,7 @@ __all__ = [
     "InverseWishart",
     "NormalLaw",
     "Scaling",
+    "Shear",
     "State",
     "chain_of",
     "info_of",
@@ -87,6 +88,18 @@ class Scaling:
     curves: FloatArray
 
 
+@dataclass(frozen=True, slots=True)
+class Shear:
+    """A scaled effect, the `effect`-th of `unit`, got t times the `other`-th; t is normal."""
+
+    unit: int
+    effect: int
+    other: int
+    mean: float
+    precision: float
+    t: float
+
+
 @dataclass(frozen=True, eq=False)
 class Info:
     """What a sweep drew from, in the order of the draws.
@@ -97,8 +110,10 @@ class Info:
         Psi as they were then (`hlm_models.gibbs.step.effects_law`)
     sigma, sigma_a : of 1 / sigma^2 and of 1 / its auxiliary; None where there is none
     weights : of the Student t coefficients, by place
-    variances, scalings : of every unit; no scalings but of scheme `joint`
+    variances : of every unit
+    scalings : of every effect, with scheme `joint`
     a : of 1 / a, by unit and effect
+    shears : of every pair of correlated effects, with scheme `joint`
     """
 
     coefficients: tuple[NormalLaw, ...]
@@ -109,6 +124,7 @@ class Info:
     variances: tuple[InverseWishart, ...]
     scalings: tuple[Scaling, ...]
     a: dict[tuple[int, int], Gamma]
+    shears: tuple[Shear, ...]
 
 
 def chain_of(state: State, found: Model) -> Chain:
@@ -168,7 +184,7 @@ def info_of(found: Model, sizes: Sizes, laws: Laws, b: tuple[FloatArray, ...]) -
         undone.append(frozen((one + laws.shift[here]) @ back.T))
         at = here.stop
     nu, _, sigma_df, _ = found.sigma
-    variances, scalings, a = [], [], {}
+    variances, scalings, a, shears = [], [], {}, []
     for u, (f, m) in enumerate(zip(units.first.tolist(), units.size.tolist(), strict=True)):
         C = laws.C[f : f + m, f : f + m]
         variances.append(
@@ -187,6 +203,9 @@ def info_of(found: Model, sizes: Sizes, laws: Laws, b: tuple[FloatArray, ...]) -
                 terms = laws.terms[f + k]
                 curves = frozen(laws.curves[f + k].copy())
                 scalings.append(Scaling(u, k, float(terms[4]), frozen(terms[:4].copy()), curves))
+                for other in (j for j in range(m) if j != k):
+                    precision, mean, t = laws.shears[u, k, other].tolist()
+                    shears.append(Shear(u, k, other, mean, precision, t))
     return Info(
         coefficients=tuple(coefficients),
         b=tuple(undone),
@@ -199,6 +218,7 @@ def info_of(found: Model, sizes: Sizes, laws: Laws, b: tuple[FloatArray, ...]) -
         variances=tuple(variances),
         scalings=tuple(scalings),
         a=a,
+        shears=tuple(shears),
     )
 
 

@@ -1,9 +1,26 @@
 """What the rows say about the effects, as sums over the levels, at given effects."""
 
+from typing import NamedTuple
+
 from hlm_models.algebra.compiled import compiled
 from hlm_models.algebra.kernel import LANES
+from hlm_models.types import IntArray
 
-__all__ = ["add_coupled", "add_levels_at", "level_sums_work", "move_effects"]
+__all__ = ["Features", "add_coupled", "add_levels_at", "level_sums_work", "move_effects"]
+
+
+class Features(NamedTuple):
+    """What is summed about the rows: feature f is the column z of its group times effect s.
+
+    Effects of all groups are counted through, and stand for the columns of Z too. A feature with z
+    equal to s is what an effect adds to the rows, `own` (Q,) says which; one with another z is what
+    it would add there. z, s (F,); those of group g stand from ends[g] to ends[g + 1].
+    """
+
+    z: IntArray
+    s: IntArray
+    own: IntArray
+    ends: IntArray
 
 
 @compiled()
@@ -13,10 +30,11 @@ def level_sums_work(q):  # type: ignore[no-untyped-def]
 
 
 @compiled(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
-def add_levels_at(b, R, G, H, B, total, M, N, work):  # type: ignore[no-untyped-def] # noqa: PLR0912
-    """Add sums of b b' and of b, raw effects b (J, q), and of s G s' and s H, s = R b.
+def add_levels_at(b, R, G, H, features, B, total, M, N, work):  # type: ignore[no-untyped-def] # noqa: PLR0912
+    """Add sums over the levels of one group, at raw effects b (J, q) and scaled ones s = R b.
 
-    M (q, q) is filled with sum_j s_ja G_j,ac s_jc, and N (q, k) with sum_j s_ja H_j,ac.
+    Of b b' to B (q, q), of b to total (q,); the products of features, sum_j s_jc G_j,ab s_jd for
+    (a, c) and (b, d), to M (F, F), and theirs with W, sum_j s_jc H_j,a, to N (F, k).
     """
     q, k, J = H.shape
     raw = work[: q * LANES].reshape((q, LANES))
@@ -40,65 +58,83 @@ def add_levels_at(b, R, G, H, B, total, M, N, work):  # type: ignore[no-untyped-
                 one += raw[a, j]
             total[a] += one
             for c in range(a + 1):
-                one, product = 0.0, 0.0
-                for j in range(m):
-                    one += raw[a, j] * raw[c, j]
-                    product += s[a, j] * G[a, c, lo + j] * s[c, j]
-                B[a, c] += one
-                M[a, c] += product
-                if c < a:
-                    B[c, a] += one
-                    M[c, a] += product
-            for c in range(k):
                 one = 0.0
                 for j in range(m):
-                    one += s[a, j] * H[a, c, lo + j]
-                N[a, c] += one
+                    one += raw[a, j] * raw[c, j]
+                B[a, c] += one
+                if c < a:
+                    B[c, a] += one
+        for f in range(len(features.z)):
+            a, c = features.z[f], features.s[f]
+            for g in range(f + 1):
+                e, d = features.z[g], features.s[g]
+                one = 0.0
+                for j in range(m):
+                    one += s[c, j] * G[a, e, lo + j] * s[d, j]
+                M[f, g] += one
+                if g < f:
+                    M[g, f] += one
+            for e in range(k):
+                one = 0.0
+                for j in range(m):
+                    one += s[c, j] * H[a, e, lo + j]
+                N[f, e] += one
 
 
 @compiled(error_model="numpy")
-def add_coupled(first, others, blocks, M, N):  # type: ignore[no-untyped-def] # noqa: PLR0912
-    """Add to M (Q, Q) and N (Q, k) of several factors, scaled effects.
+def add_coupled(first, others, blocks, features, M, N):  # type: ignore[no-untyped-def] # noqa: PLR0912
+    """The same M and N of several groups, added; nothing else.
 
-    first (J1, q1) and others (r,) are the effects, blocks those of
+    first (J1, q1) and others (r,) are the scaled effects, blocks those of
     `hlm_models.algebra.crossed_pass.several_blocks`.
     """
     G, H, _, HR, starts, columns, entries, factors, owner, cells, values = blocks[:11]
     q1, k, J = H.shape
+    z, s, ends = features.z, features.s, features.ends
     base = factors[:, 0].copy()
     at = q1
     for f in range(len(factors)):
         base[f] = at
         at += factors[f, 0]
     for j in range(J):
-        for a in range(q1):
-            for c in range(q1):
-                M[a, c] += first[j, a] * G[a, c, j] * first[j, c]
+        for f in range(ends[1]):
+            for g in range(ends[1]):
+                M[f, g] += first[j, s[f]] * G[z[f], z[g], j] * first[j, s[g]]
             for c in range(k):
-                N[a, c] += first[j, a] * H[a, c, j]
-        for s in range(starts[j], starts[j + 1]):
-            i = columns[s]
-            f = owner[i]
-            e = base[f] + (i - factors[f, 2]) % factors[f, 0]
-            for a in range(q1):
-                product = first[j, a] * entries[s, a] * others[i]
-                M[a, e] += product
-                M[e, a] += product
+                N[f, c] += first[j, s[f]] * H[z[f], c, j]
+        for t in range(starts[j], starts[j + 1]):
+            i = columns[t]
+            group = owner[i]
+            own = (i - factors[group, 2]) % factors[group, 0]
+            for g in range(ends[group + 1], ends[group + 2]):
+                if z[g] - base[group] == own:
+                    value = others[i - own + s[g] - base[group]]
+                    for f in range(ends[1]):
+                        product = first[j, s[f]] * entries[t, z[f]] * value
+                        M[f, g] += product
+                        M[g, f] += product
     at = 0
     for i in range(len(cells)):
-        f, g, left, right = cells[i, 0], cells[i, 1], cells[i, 2], cells[i, 3]
-        for t in range(factors[f, 0]):
-            for u in range(factors[g, 0]):
-                product = others[left + t] * values[at] * others[right + u]
-                M[base[f] + t, base[g] + u] += product
-                if f != g:
-                    M[base[g] + u, base[f] + t] += product
-                at += 1
+        left, right = cells[i, 0], cells[i, 1]
+        p, q = factors[left, 0], factors[right, 0]
+        for f in range(ends[left + 1], ends[left + 2]):
+            for g in range(ends[right + 1], ends[right + 2]):
+                product = (
+                    others[cells[i, 2] + s[f] - base[left]]
+                    * values[at + (z[f] - base[left]) * q + z[g] - base[right]]
+                    * others[cells[i, 3] + s[g] - base[right]]
+                )
+                M[f, g] += product
+                if left != right:
+                    M[g, f] += product
+        at += p * q
     for i in range(len(others)):
-        f = owner[i]
-        e = base[f] + (i - factors[f, 2]) % factors[f, 0]
-        for c in range(k):
-            N[e, c] += others[i] * HR[i, c]
+        group = owner[i]
+        own = (i - factors[group, 2]) % factors[group, 0]
+        for f in range(ends[group + 1], ends[group + 2]):
+            if z[f] - base[group] == own:
+                for c in range(k):
+                    N[f, c] += others[i - own + s[f] - base[group]] * HR[i, c]
 
 
 @compiled(error_model="numpy")

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from hlm_models.algebra.compiled import compiled
 from hlm_models.gibbs.coefficients import Regression, draw_coefficients, draw_weights
-from hlm_models.gibbs.scaling import interweave
+from hlm_models.gibbs.scaling import scale_effects, shear_effects
+from hlm_models.gibbs.sums import Features
 from hlm_models.gibbs.variances import (
     Units,
     draw_auxiliaries,
@@ -57,6 +58,7 @@ class Model(NamedTuple):
     centred: Regression
     effects: IntArray
     units: Units
+    features: Features
     scaled: FloatArray
     sigma: tuple[float, float, float, float]
     sizes: IntArray
@@ -87,7 +89,7 @@ class Laws(NamedTuple):
         sigma and its own, and of the weights
     C (Q, Q) : the factor of Psi as drawn, before effects are scaled
     move (Q, Q), shift (Q,) : b became move b - shift after its own draw
-    terms (Q, 5), curves (Q, 3, w) : those of `hlm_models.gibbs.scaling.interweave`
+    terms (Q, 5), curves (Q, 3, w), shears (U, w, w, 3) : those of `hlm_models.gibbs.scaling`
     """
 
     mean: FloatArray
@@ -103,6 +105,7 @@ class Laws(NamedTuple):
     shift: FloatArray
     terms: FloatArray
     curves: FloatArray
+    shears: FloatArray
 
 
 class Scratch(NamedTuple):
@@ -110,10 +113,9 @@ class Scratch(NamedTuple):
 
     B (Q, Q) : sums of b b', raw effects; zero between groups
     total (Q,) : sums of b, raw effects
-    M (Q, Q), N (Q, k) : products of what each scaled effect adds to the rows, with those of the
-        others and with W
+    M (F, F), N (F, k) : products of the features of the rows, among each other and with W
     S (k, k) : W' V^-1 W
-    v (k,), right (p,), Tv (k,), g (Q,), one (Q, Q), two (Q, Q), room : scratch
+    v (k,), right (p,), Tv (k,), g (F,), one (Q, Q), two (Q, Q), room : scratch
     """
 
     B: FloatArray
@@ -161,24 +163,26 @@ def draw_integrated(rng, model, chain, laws, scratch):  # type: ignore[no-untype
 def update(rng, model, chain, laws, scratch):  # type: ignore[no-untyped-def] # noqa: PLR0912
     """Draw all but b, from the sums at b and v at beta; b is to become move b - shift.
 
-    sigma | beta, b; beta | b, sigma unless it was drawn before b; weights | beta; Psi | b, a; with
-    scheme `joint` the scales of effects; a | Psi. False where a draw has no law.
+    sigma | beta, b; beta | b, sigma unless it was drawn before b; weights | beta; Psi | b, a; a |
+    Psi; with scheme `joint` scales of effects before a, and shears after. False where a draw has no
+    law.
     """
     T, M, N, v, g, Tv = model.T, scratch.M, scratch.N, scratch.v, scratch.g, scratch.Tv
-    k, Q, scheme = len(v), len(M), model.sizes[0]
+    own, k, Q, scheme = model.features.own, len(v), len(model.features.own), model.sizes[0]
     sse = 0.0
     for c in range(k):
         Tv[c] = 0.0
         for e in range(k):
             Tv[c] += T[c, e] * v[e]
         sse += v[c] * Tv[c]
-    for a in range(Q):
-        g[a] = 0.0
+    for f in range(len(g)):
+        g[f] = 0.0
         for c in range(k):
-            g[a] += N[a, c] * v[c]
-        sse -= 2.0 * g[a]
+            g[f] += N[f, c] * v[c]
+    for a in range(Q):
+        sse -= 2.0 * g[own[a]]
         for b in range(Q):
-            sse += M[a, b]
+            sse += M[own[a], own[b]]
             laws.move[a, b] = 1.0 if a == b else 0.0
         laws.shift[a] = 0.0
     if model.sizes[1] and not draw_sigma(rng, model.sigma, model.n, sse, chain.sigma, laws.sigma):
@@ -188,7 +192,7 @@ def update(rng, model, chain, laws, scratch):  # type: ignore[no-untyped-def] # 
         for i in range(k - 1):
             scratch.right[i] = Tv[i]
             for a in range(Q):
-                scratch.right[i] -= N[a, i]
+                scratch.right[i] -= N[own[a], i]
         if not draw_coefficients(
             rng, T, scratch.right, precision, model.every if scheme == EFFECTS else model.rest,
             model.prior[0], chain.precision, chain.beta, laws.mean, laws.precision, scratch.room,
@@ -203,11 +207,16 @@ def update(rng, model, chain, laws, scratch):  # type: ignore[no-untyped-def] # 
         for b in range(Q):
             laws.C[a, b] = chain.C[a, b]
     if scheme == JOINT:
-        interweave(
-            rng, model.units, model.R, model.back, model.scaled, precision, M, g, chain.C,
-            laws.move, laws.terms, laws.curves, scratch.room,
+        scale_effects(
+            rng, model.units, model.features, model.R, model.back, model.scaled, precision, M, g,
+            chain.C, laws.move, laws.terms, laws.curves, scratch.room,
         )  # fmt: skip
     draw_auxiliaries(rng, model.units, chain.C, chain.a, laws.a, scratch.room)
+    if scheme == JOINT:
+        shear_effects(
+            rng, model.units, model.features, model.R, model.back, model.scaled, precision, M, g,
+            chain.C, chain.a, laws.move, laws.shears, scratch.room,
+        )  # fmt: skip
     return True
 
 

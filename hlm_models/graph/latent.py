@@ -7,7 +7,7 @@ import pymc as pm
 import pytensor.tensor as pt
 
 from hlm_models.design.build import RandomBlock
-from hlm_models.graph.parameters import coefficients, coords, covariance, residual_sd
+from hlm_models.graph.parameters import all_coefficients, coords, covariance, residual_sd
 from hlm_models.spec.model import ModelSpec
 from hlm_models.spec.priors import BlockPrior
 from hlm_models.types import FloatArray
@@ -34,9 +34,10 @@ def to_pymc_latent(
     with pm.Model(coords={"obs": np.arange(design.n)} | coords(spec)) as model:
         X = pm.Data("X", design.X, dims=("obs", "coef"))
         y = pm.Data("y", design.y, dims="obs")
+        sigma = residual_sd(spec)
         eta, beta = pt.zeros(design.n), None
         if design.p:
-            beta = coefficients("beta", spec.priors.beta, design.x_scaling.R, "coef")
+            beta = all_coefficients(spec, sigma)
             eta = pt.dot(X, beta)
         if design.offset is not None:
             eta = eta + pm.Data("offset", design.offset, dims="obs")
@@ -48,7 +49,7 @@ def to_pymc_latent(
                 around = pt.dot(_level_means(design.X, block), beta)
             b = _effects(block, prior, around, centred=parameterization == "centered")
             eta = eta + pt.sum(z * b[level], axis=-1)
-        scale = spec.residual.scale(residual_sd(spec))
+        scale = spec.residual.scale(sigma)
         if design.weights is not None:
             scale = scale / pt.sqrt(pm.Data("weights", design.weights, dims="obs"))
         spec.family.pymc("y_obs", eta, scale, observed=y, dims="obs")

@@ -11,7 +11,13 @@ import pytensor.tensor as pt
 
 from hlm_models.algebra.gram import Gram
 from hlm_models.graph.integrated import Integrated
-from hlm_models.graph.parameters import coefficients, coords, covariance, residual_sd
+from hlm_models.graph.parameters import (
+    coefficients,
+    coords,
+    covariance,
+    residual_sd,
+    shrunk_coefficients,
+)
 from hlm_models.spec.integration import Integration, integration
 from hlm_models.spec.model import ModelSpec
 from hlm_models.types import FloatArray, IntArray
@@ -27,7 +33,8 @@ def to_pymc_marginal(spec: ModelSpec) -> pm.Model:
     and its arrays are in `pm.Data`: what is compiled serves all data of one shape.
 
     Coefficients that are free move in the coordinates of their columns made orthogonal, or in
-    those of PyMC where there are bounds or priors of several kinds.
+    those of PyMC where there are bounds or priors of several kinds. With a prior of several
+    together they move as z_beta, see `shrunk_coefficients`.
 
     Source: docs/marginal.md.
     """
@@ -36,25 +43,32 @@ def to_pymc_marginal(spec: ModelSpec) -> pm.Model:
     if "jax" in sys.modules:
         importlib.import_module("hlm_models.graph.integrated_jax")
     with pm.Model(coords=names) as model:
-        m = _data("fit", split.fit)
+        m, sigma = _data("fit", split.fit), residual_sd(spec)
         if len(split.free):
-            priors = [spec.priors.beta[k] for k in split.free]
-            R = np.linalg.qr(split.turn, mode="r")
-            m = m - pt.dot(
-                _data("turn", split.turn), coefficients("beta_free", priors, R, "coef_free")
-            )
+            m = m - pt.dot(_data("turn", split.turn), _free_coefficients(spec, split, sigma))
         factors = []
         pairs = zip(spec.blocks, spec.priors.blocks, strict=True)
         for (block, prior), scale in zip(pairs, spec.marginal.scales, strict=True):
             sd, factor = covariance(block, prior)
             factors.append(pt.dot(_data(f"R_{block.group}", scale.R), sd[:, None] * factor))
-        sigma = spec.residual.scale(residual_sd(spec))
+        sigma = spec.residual.scale(sigma)
         lam = pt.concatenate([factor.ravel() for factor in factors]) / sigma
         arrays = [_data(f"likelihood_{i}", one) for i, one in enumerate(_arrays(spec, split))]
         several = len(spec.blocks) > 1
         value, _ = Integrated(several=several)(lam, pt.log(sigma), m, *arrays)
         pm.Potential("likelihood", value)
     return model
+
+
+def _free_coefficients(spec: ModelSpec, split: Integration, sigma: Any) -> Any:
+    """The variable beta_free."""
+    joint = spec.priors.shrinkage
+    if joint is None:
+        priors = [spec.priors.beta[k] for k in split.free]
+        R = np.linalg.qr(split.turn, mode="r")
+        return coefficients("beta_free", priors, R, "coef_free")
+    assert joint.places == tuple(split.free), "the others are normal or flat"
+    return pm.Deterministic("beta_free", shrunk_coefficients(spec, joint, sigma), dims="coef_free")
 
 
 def _arrays(spec: ModelSpec, split: Integration) -> list[FloatArray | IntArray]:

@@ -10,11 +10,19 @@ from pymc.logprob.transforms import Transform
 
 from hlm_models.design.build import RandomBlock
 from hlm_models.parts.priors import Prior, pymc_vector
+from hlm_models.spec.joint_prior import SHRUNK, JointPrior
 from hlm_models.spec.model import ModelSpec
 from hlm_models.spec.priors import BlockPrior
 from hlm_models.types import FloatArray
 
-__all__ = ["coefficients", "coords", "covariance", "residual_sd"]
+__all__ = [
+    "all_coefficients",
+    "coefficients",
+    "coords",
+    "covariance",
+    "residual_sd",
+    "shrunk_coefficients",
+]
 
 
 class Centred(Transform):  # type: ignore[misc]
@@ -44,6 +52,8 @@ class Centred(Transform):  # type: ignore[misc]
 def coords(spec: ModelSpec) -> dict[str, Any]:
     """Names along the dimensions of the parameters."""
     found: dict[str, Any] = {"coef": list(spec.design.coef)}
+    if spec.priors.shrinkage is not None:
+        found[SHRUNK] = list(spec.priors.shrinkage.names)
     for block in spec.blocks:
         found[block.group] = list(block.labels)
         found[f"effect_{block.group}"] = list(block.effects)
@@ -60,6 +70,48 @@ def coefficients(name: str, priors: Sequence[Prior], R: FloatArray, dims: str) -
     if len({type(prior) for prior in priors}) == 1 and "lower" not in priors[0].numbers():
         keywords["default_transform"] = Centred(R)
     return pymc_vector(name, priors, place="location", dims=dims, **keywords)
+
+
+def all_coefficients(spec: ModelSpec, sigma: Any) -> Any:
+    """The variable beta (p,).
+
+    With a prior of several together, the intercept moves as the one at the columns' means, which is
+    `centre_beta`; its prior stays that of the intercept.
+    """
+    design, priors = spec.design, spec.priors
+    if priors.shrinkage is None:
+        return coefficients("beta", priors.beta, design.x_scaling.R, "coef")
+    places = list(priors.shrinkage.places)
+    shrunk = shrunk_coefficients(spec, priors.shrinkage, sigma)
+    pieces = [shrunk]
+    for k, prior in priors.own:
+        form = prior.normal_form()
+        assert form is not None, "an intercept beside such a prior has the default, or a flat one"
+        loc, precision = (np.asarray(one) for one in form)
+        rest = pt.dot(design.X[:, places].mean(axis=0), shrunk)
+        centre = (
+            pm.Normal("centre_beta", loc + rest, precision**-0.5)
+            if precision > 0
+            else pm.Flat("centre_beta")
+        )
+        pieces.append((centre - rest)[None])
+        places.append(k)
+    return pm.Deterministic("beta", pt.concatenate(pieces)[np.argsort(places)], dims="coef")
+
+
+def shrunk_coefficients(spec: ModelSpec, joint: JointPrior, sigma: Any) -> Any:
+    """The coefficients (D,) of a prior of several together.
+
+    They move as z_beta, in units of about their posterior sd given the hyperparameters: of their
+    prior sd where that is small, of their standard error by least squares where the prior is wide:
+    else z_beta would be all but fixed by the data where a coefficient's own scale is large.
+    """
+    spread = np.array(joint.spread)
+    scale = joint.law.pymc(sigma * joint.unit, joint.count, SHRUNK)
+    root = np.linalg.inv(spec.design.x_scaling.R)[list(joint.places)]
+    error = sigma * spread * np.linalg.norm(root, axis=1) / np.sqrt(spec.design.n)
+    wide = pt.sqrt(1 + pt.sqr(scale / error))
+    return pm.Normal("z_beta", 0.0, wide, dims=SHRUNK) * scale / wide / spread
 
 
 def residual_sd(spec: ModelSpec) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 
 from hlm_models.design.build import RandomBlock
 from hlm_models.results.fits import Fit, PointFit, PosteriorFit
-from hlm_models.results.summary import coefficient_rows, draw_row, draw_rows
+from hlm_models.results.summary import coefficient_rows, draw_row, draw_rows, hyperparameters
 from hlm_models.results.variance import icc, r2
 from hlm_models.spec.model import ModelSpec
 from hlm_models.types import FloatArray
@@ -106,13 +106,16 @@ def _posterior(fit: PosteriorFit) -> dict[str, Any]:
             "cov": [[cell(cov[..., i, j]) for j in at] for i in at],
         }
 
+    rows = draw_rows(fit)
     beta = [
         asdict(row) | {"name": row.name.removeprefix("beta[").removesuffix("]")}
-        for row in draw_rows(fit)
+        for row in rows
         if row.name.startswith("beta[")
     ]
+    shown = {one.name for one in hyperparameters(fit.spec)}
     return {
         "beta": beta,
+        "hyperparameters": [asdict(row) for row in rows if row.name in shown],
         "random": [entry(block) for block in fit.spec.blocks],
         "sigma": cell(np.asarray(posterior["sigma"].values)),
         **_manner(fit),

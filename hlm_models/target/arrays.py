@@ -38,7 +38,7 @@ FLOATS = types.CPointer(types.float64)
 DENSITY = types.int64(types.uint64, FLOATS, FLOATS, FLOATS, types.voidptr)
 EXPAND = types.int64(types.uint64, types.uint64, FLOATS, FLOATS, types.voidptr)
 
-START = 16
+START = 19
 """Where the cross-products begin: after those of floats, places and gaussian."""
 
 FAILED = 4
@@ -109,21 +109,24 @@ def table_of_integers(t, i):  # type: ignore[no-untyped-def]
 def floats_of(t):  # type: ignore[no-untyped-def]
     """The numbers of the priors and coordinates: `hlm_models.target.density.Target.floats`."""
     return (
-        matrix(t, 0), matrix(t, 1), vector(t, 2), matrix(t, 3), vector(t, 4), vector(t, 5),
-        matrix(t, 6), vector(t, 7),
+        matrix(t, 0), matrix(t, 1), vector(t, 2), vector(t, 3), matrix(t, 4), vector(t, 5),
+        vector(t, 6), matrix(t, 7), vector(t, 8),
     )  # fmt: skip
 
 
 @compiled()
 def places_of(t):  # type: ignore[no-untyped-def]
     """The indices of the coordinates: `hlm_models.target.density.Target.places`."""
-    return integers(t, 8), integers(t, 9), integers(t, 10), integers(t, 11)
+    return (
+        integers(t, 9), integers(t, 10), integers(t, 11), integers(t, 12), integers(t, 13),
+        table_of_integers(t, 14),
+    )  # fmt: skip
 
 
 @compiled()
 def gaussian_of(t):  # type: ignore[no-untyped-def]
     """What the kernels take as `gaussian`."""
-    return matrix(t, 12), vector(t, 13), matrix(t, 14), vector(t, 15)
+    return matrix(t, 15), vector(t, 16), matrix(t, 17), vector(t, 18)
 
 
 @c_function(EXPAND)

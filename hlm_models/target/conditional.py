@@ -22,7 +22,8 @@ import numpy as np
 
 from hlm_models.algebra.compiled import compiled
 from hlm_models.algebra.gram import Gram
-from hlm_models.algebra.kernel import LANES, add_levels, work_size
+from hlm_models.algebra.kernel import add_levels, work_size
+from hlm_models.algebra.level_draw import effects_work, standard_normals, turn_effects
 from hlm_models.errors import FitError, InputErrors
 from hlm_models.results.fits import PosteriorFit
 from hlm_models.results.posterior import (
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "coefficients_at",
+    "cross_products",
     "draw_coefficients",
     "draw_effects",
     "draw_posterior",
@@ -50,6 +52,7 @@ __all__ = [
     "effects_at",
     "effects_of",
     "has_effects",
+    "redrawn",
 ]
 
 BLOCK = 100_000
@@ -109,18 +112,25 @@ def draw_posterior(
     FitError
         as `draw_coefficients` and `draw_effects`.
     """
-    found = {"sigma": draws.sigma}
+    found = {"sigma": draws.sigma, **draws.shrinkage}
     if spec.design.p:
         found["beta"] = draw_coefficients(spec, draws, seed)
     for block, sd, corr in zip(spec.blocks, draws.sd, draws.corr, strict=True):
         found |= {f"sd_{block.group}": sd, f"corr_{block.group}": corr}
     if not stores_effects(spec, draws.sigma.size):
-        return found, Redrawn(seed, _blocks_again(spec, found, seed))
+        return found, redrawn(spec, found, seed)
     beta = found.get("beta", np.zeros((*draws.sigma.shape, 0)))
     b = draw_effects(spec, draws, beta, seed)
     return found | {
         f"b_{block.group}": one for block, one in zip(spec.blocks, b, strict=True)
     }, None
+
+
+def redrawn(
+    spec: ModelSpec, known: Mapping[str, FloatArray], seed: np.random.SeedSequence
+) -> Redrawn:
+    """Effects that are to be drawn again given the other variables of a posterior, `known`."""
+    return Redrawn(seed, _blocks_again(spec, known, seed))
 
 
 def effects(fit: PosteriorFit, *, at: IntArray | None = None) -> dict[str, "DataArray"]:
@@ -256,7 +266,7 @@ def _generator(seed: np.random.SeedSequence, purpose: int, chain: int) -> np.ran
 def _fill(rng: np.random.Generator, out: tuple[FloatArray, ...]) -> None:
     """Standard normals: NumPy's own bits, in compiled code some three times as fast."""
     for one in out:
-        _standard_normals(rng, one.reshape(-1))
+        standard_normals(rng, one.reshape(-1))
 
 
 def coefficients_at(spec: ModelSpec, draws: VarianceDraws, normals: FloatArray) -> FloatArray:
@@ -266,7 +276,7 @@ def coefficients_at(spec: ModelSpec, draws: VarianceDraws, normals: FloatArray) 
     beta[:, split.free] = draws.beta_free
     Q, T = split.Q, split.T
     with _drawable("coefficients"):
-        S = _cross_products(spec, draws)
+        S, _ = cross_products(spec, draws)
     m = split.fit - draws.beta_free @ split.turn.T
     along = m @ Q
     u = m - along @ Q.T
@@ -284,22 +294,32 @@ def coefficients_at(spec: ModelSpec, draws: VarianceDraws, normals: FloatArray) 
     return beta
 
 
-def _cross_products(spec: ModelSpec, draws: VarianceDraws) -> FloatArray:
-    """S (draws, k, k) of the draws of one chain."""
+def cross_products(spec: ModelSpec, draws: VarianceDraws) -> tuple[FloatArray, FloatArray]:
+    """S (draws, k, k) = W' V^-1 W and log|V| (draws,) of the draws of one chain.
+
+    Any root of corr may stand for its Cholesky factor.
+
+    Raises
+    ------
+    LinAlgError
+        crossed groups, and a matrix is not positive definite at some draw.
+    """
     products, k = spec.marginal.products, spec.design.p + 1
     Lambda = _scaled(spec, draws)
-    S = np.zeros((len(draws.sigma), k, k))
+    S, logdet = np.zeros((len(draws.sigma), k, k)), np.empty(len(draws.sigma))
     if isinstance(products, Gram):
-        _add_passes(Lambda[0], products.G, products.H, products.T, S)
-        return S
+        _add_passes(Lambda[0], products.G, products.H, products.T, S, logdet)
+        return S, logdet
     from hlm_models.algebra.crossed import reduced
     from hlm_models.algebra.schur import one_thread
 
     with one_thread():
         for i, out in enumerate(S):
             left = reduced(tuple(one[i] for one in Lambda), products)
-            out[:] = left.S - left.q.T @ products.complement.factor(left.C).solve(left.q)
-    return S
+            complement = products.complement.factor(left.C)
+            out[:] = left.S - left.q.T @ complement.solve(left.q)
+            logdet[i] = left.logdet + complement.logdet
+    return S, logdet
 
 
 def _scaled(spec: ModelSpec, draws: VarianceDraws) -> tuple[FloatArray, ...]:
@@ -323,9 +343,9 @@ def effects_at(
     Lambda = _scaled(spec, draws)
     if isinstance(products, Gram):
         [raw], [out] = draws.raw, b
-        work = np.empty(_effects_work(out.shape[2]))
+        work = np.empty(effects_work(out.shape[2]))
         # One layout and one writeability of every argument: each other one would be compiled anew.
-        _turn_effects(
+        turn_effects(
             Lambda[0], np.array(raw, order="C"), v, np.array(draws.sigma), products.G, products.H,
             out, work,
         )  # fmt: skip
@@ -350,107 +370,13 @@ def effects_at(
 
 
 @compiled()
-def _standard_normals(rng, out):  # type: ignore[no-untyped-def]
-    for i in range(len(out)):
-        out[i] = rng.standard_normal()
-
-
-@compiled()
-def _add_passes(Lambda, G, H, T, S):  # type: ignore[no-untyped-def]
-    """S (draws, k, k), zeros at first, of one factor."""
+def _add_passes(Lambda, G, H, T, S, logdet):  # type: ignore[no-untyped-def]
+    """S (draws, k, k), zeros at first, and log|V| (draws,) of one factor."""
     q, k, _ = H.shape
     N, D = np.empty((0, 0)), np.empty((0, 0))
     work = np.empty(work_size(q, k))
     for i in range(len(S)):
-        add_levels(Lambda[i], G, H, S[i], N, D, False, work)
+        logdet[i] = add_levels(Lambda[i], G, H, S[i], N, D, False, work)
         for c in range(k):
             for e in range(c + 1):
                 S[i, c, e] = S[i, e, c] = T[c, e] - S[i, c, e]
-
-
-@compiled()
-def _effects_work(q):  # type: ignore[no-untyped-def]
-    return LANES * (2 * q * q + 3 * q)
-
-
-@compiled(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
-def _turn_effects(Lambda, raw, v, sigma, G, H, b, work):  # type: ignore[no-untyped-def] # noqa: PLR0912
-    """Standard normals b (draws, J, q) become effects."""
-    q, k, J = H.shape
-    square = q * q * LANES
-    GL = work[:square].reshape((q, q, LANES))
-    L = work[square : 2 * square].reshape((q, q, LANES))
-    rest = work[2 * square :]
-    inv = rest[: q * LANES].reshape((q, LANES))
-    right = rest[q * LANES : 2 * q * LANES].reshape((q, LANES))
-    x = rest[2 * q * LANES : 3 * q * LANES].reshape((q, LANES))
-    for i in range(len(b)):
-        for lo in range(0, J, LANES):
-            m = min(LANES, J - lo)
-            for a in range(q):
-                for j in range(m):
-                    right[a, j] = 0.0
-                for c in range(k):
-                    w = v[i, c]
-                    for j in range(m):
-                        right[a, j] += w * H[a, c, lo + j]
-                for c in range(q):
-                    for j in range(m):
-                        GL[a, c, j] = 0.0
-                    for t in range(q):
-                        w = Lambda[i, t, c]
-                        if w != 0.0:
-                            for j in range(m):
-                                GL[a, c, j] += G[a, t, lo + j] * w
-            for a in range(q):
-                for c in range(a + 1):
-                    one = 1.0 if a == c else 0.0
-                    for j in range(m):
-                        L[a, c, j] = one
-                    for t in range(q):
-                        w = Lambda[i, t, a]
-                        if w != 0.0:
-                            for j in range(m):
-                                L[a, c, j] += w * GL[t, c, j]
-            # Forwards, x = L^-1 Lambda' H v + sigma e, while the factor is made.
-            for c in range(q):
-                for a in range(c, q):
-                    for t in range(c):
-                        for j in range(m):
-                            L[a, c, j] -= L[a, t, j] * L[c, t, j]
-                for j in range(m):
-                    L[c, c, j] = np.sqrt(L[c, c, j])
-                    inv[c, j] = 1.0 / L[c, c, j]
-                    x[c, j] = 0.0
-                for a in range(c + 1, q):
-                    for j in range(m):
-                        L[a, c, j] *= inv[c, j]
-                for t in range(q):
-                    w = Lambda[i, t, c]
-                    if w != 0.0:
-                        for j in range(m):
-                            x[c, j] += w * right[t, j]
-                for t in range(c):
-                    for j in range(m):
-                        x[c, j] -= L[c, t, j] * x[t, j]
-                for j in range(m):
-                    x[c, j] *= inv[c, j]
-            for c in range(q):
-                for j in range(m):
-                    x[c, j] += sigma[i] * b[i, lo + j, c]
-            for c in range(q - 1, -1, -1):
-                for t in range(c + 1, q):
-                    for j in range(m):
-                        x[c, j] -= L[t, c, j] * x[t, j]
-                for j in range(m):
-                    x[c, j] *= inv[c, j]
-            for a in range(q):
-                for j in range(m):
-                    right[a, j] = 0.0
-                for c in range(q):
-                    w = raw[i, a, c]
-                    if w != 0.0:
-                        for j in range(m):
-                            right[a, j] += w * x[c, j]
-                for j in range(m):
-                    b[i, lo + j, a] = right[a, j]

@@ -1,16 +1,20 @@
 """The unconstrained numbers that are sampled, and the way to parameters and back.
 
 x holds, in this order, the standard deviations of every block (one where a term's effects share
-it), the free coefficients and sigma, each on the real line (log for a half line, logit for an
-interval, as it is for the whole line), then the canonical partial correlations of every correlated
-term, row by row, each as the logit of (1 + partial) / 2. These are PyMC's own transforms of the
-marginal graph, which moves free coefficients without bounds in orthogonal coordinates besides.
+it), the free coefficients and sigma unless it is known, each on the real line (log for a half
+line, logit for an interval, as it is for the whole line), then the canonical partial correlations
+of every correlated term, row by row, each as the logit of (1 + partial) / 2. These are PyMC's own
+transforms of the marginal graph, which moves free coefficients without bounds in orthogonal
+coordinates besides.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from hlm_models.parts.covariances import Covariance, MatrixForm, lkj_shapes
+from hlm_models.parts.priors import Elementary
 from hlm_models.spec.integration import Integration, integration
 from hlm_models.spec.model import ModelSpec
 from hlm_models.target.draws import VarianceDraws
@@ -26,7 +30,13 @@ class Coordinates:
     names (d,) : what each number of x is
     scalars (m, 10) : log densities of the first m as elementary terms, in the order of
         `hlm_models.parts.priors.Elementary`
-    shapes (d - m, 2) : a and log B(a, a) of every partial correlation
+    shapes (d - m, 2) : a and c of every partial correlation z, whose log density by its logit is
+        a log((1 - z^2) / 4) - c; of a prior of correlations, c = log B(a, a)
+    forms (T, 4) : of every term with a prior of Psi as a whole, its first row, where its part of
+        the factors begins, how far its rows are apart there, and its effects
+    numbers : power, rate (q,) and scale (q, q) of these terms, one after the other: what
+        `hlm_models.parts.covariances.MatrixForm` has beyond the other tables
+    sigma : where sigma stands in x, -1 where it is known
     q (F,) : effects of every block
     row_sd (R,) : of every effect of every block, where its sd stands in x
     row_first (R,) : the first effect that it may be correlated with, counted within the block
@@ -36,6 +46,9 @@ class Coordinates:
     names: tuple[str, ...]
     scalars: FloatArray
     shapes: FloatArray
+    forms: IntArray
+    numbers: FloatArray
+    sigma: int
     q: IntArray
     row_sd: IntArray
     row_first: IntArray
@@ -45,6 +58,12 @@ class Coordinates:
     @property
     def size(self) -> int:
         return len(self.names)
+
+    @property
+    def free(self) -> slice:
+        """Where the free coefficients stand in x."""
+        end = len(self.scalars) - (self.sigma >= 0)
+        return slice(end - len(self.integration.free), end)
 
     @property
     def blocks(self) -> tuple[slice, ...]:
@@ -73,13 +92,13 @@ class Coordinates:
                     left = left * (1 - z**2)
                 factor[..., a, a] = np.sqrt(left)
             factors.append(factor)
-        free = natural[..., m - 1 - len(self.integration.free) : m - 1]
+        known = self.sigma < 0
         return VarianceDraws(
-            natural[..., m - 1],
+            np.ones(x.shape[:-1]) if known else natural[..., self.sigma],
             tuple(sd),
             tuple(_corr(one) for one in factors),
             tuple(factors),
-            free,
+            natural[..., self.free],
         )
 
     def point(
@@ -107,8 +126,9 @@ class Coordinates:
                         z = float(np.clip(L[a, c] / np.sqrt(max(left, 1e-12)), -0.995, 0.995))
                         x[at + c] = 2 * np.arctanh(z)
                         left *= 1 - z**2
-        natural[m - 1 - len(self.integration.free) : m - 1] = beta_free
-        natural[m - 1] = sigma
+        natural[self.free] = beta_free
+        if self.sigma >= 0:
+            natural[self.sigma] = sigma
         for k, (lower, upper) in enumerate(self.scalars[:, 1:3].tolist()):
             x[k] = _to_real(float(natural[k]), lower, upper)
         return x
@@ -141,52 +161,93 @@ def _to_real(value: float, lower: float, upper: float) -> float:
 
 def coordinates(spec: ModelSpec) -> Coordinates | None:
     """The coordinates of one model; None where a prior is no sum of elementary terms."""
-    from scipy.special import betaln
-
     split = integration(spec)
     names: list[str] = []
     scalars: list[FloatArray] = []
-    shapes: list[float] = []
-    row_sd, row_first, row_partial, partial_names = [], [], [], []
+    shapes: list[FloatArray] = []
+    forms: list[list[int]] = []
+    numbers: list[FloatArray] = []
+    row_sd: list[int] = []
+    row_first, row_partial, partial_names = [], [], []
+    square = 0
     for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
         for term, covariance in zip(block.terms, prior.terms, strict=True):
-            a = covariance.partial_shapes()
-            forms = [one.elementary(place="scale") for one in covariance.sd_priors()]
-            if a is None or any(form is None for form in forms):
+            form = covariance.matrix_form()
+            found = _separate(covariance) if form is None else _of_powers(form)
+            if found is None:
                 return None
-            effects = block.effects[term.columns]
-            shared = len(forms) < term.q
+            sds, partials = found
+            effects, first = block.effects[term.columns], term.columns.start
+            if form is not None:
+                place = square + first * (block.q + 1)
+                forms.append([len(row_sd), place, block.q, term.q])
+                numbers.append(np.concatenate([[form.power], form.rate, form.scale.ravel()]))
+            shared = len(sds) < term.q
             for k, effect in enumerate(effects):
                 row_sd.append(len(scalars) + (0 if shared else k))
-                row_first.append(term.columns.start + (0 if len(a) else k))
+                row_first.append(first + (0 if len(partials) else k))
                 row_partial.append(len(shapes))
-                if len(a):
+                if len(partials):
                     for c in range(k):
-                        shapes.append(a[k * (k - 1) // 2 + c])
+                        shapes.append(partials[k * (k - 1) // 2 + c])
                         partial_names.append(f"partial_{block.group}[{effect}, {effects[c]}]")
             labels = (term.text,) if shared else effects
             names += [f"sd_{block.group}[{label}]" for label in labels]
-            scalars += [np.array(form) for form in forms]
+            scalars += [np.array(one) for one in sds]
+        square += block.q**2
     for k in split.free.tolist():
-        form = spec.priors.beta[k].elementary(place="location")
-        if form is None:
+        one = spec.priors.beta[k].elementary(place="location")
+        if one is None:
             return None
         names.append(f"beta[{spec.design.coef[k]}]")
-        scalars.append(np.array(form))
-    form = spec.priors.sigma.elementary(place="scale")
-    if form is None:
-        return None
-    names.append("sigma")
-    scalars.append(np.array(form))
+        scalars.append(np.array(one))
+    known = spec.priors.sigma is None
+    if spec.priors.sigma is not None:
+        one = spec.priors.sigma.elementary(place="scale")
+        if one is None:
+            return None
+        names.append("sigma")
+        scalars.append(np.array(one))
     m = len(scalars)
-    table = np.array([[a, float(betaln(a, a))] for a in shapes]).reshape(-1, 2)
     return Coordinates(
         names=(*names, *partial_names),
         scalars=frozen(np.array(scalars)),
-        shapes=frozen(table),
+        shapes=frozen(np.array(shapes).reshape(-1, 2)),
+        forms=frozen(np.array(forms, dtype=np.int64).reshape(-1, 4)),
+        numbers=frozen(np.concatenate([np.zeros(0), *numbers])),
+        sigma=-1 if known else m - 1,
         q=frozen(np.array([block.q for block in spec.blocks])),
         row_sd=frozen(np.array(row_sd)),
         row_first=frozen(np.array(row_first)),
         row_partial=frozen(np.array(row_partial) + m),
         integration=split,
     )
+
+
+def _separate(covariance: Covariance) -> tuple[list[Elementary], FloatArray] | None:
+    """Terms of every free sd and `shapes` of the partial correlations, apart from one another."""
+    from scipy.special import betaln
+
+    a = covariance.partial_shapes()
+    sds = [one.elementary(place="scale") for one in covariance.sd_priors()]
+    known = [one for one in sds if one is not None]
+    if a is None or len(known) < len(sds):
+        return None
+    return known, np.column_stack([a, betaln(a, a)])
+
+
+def _of_powers(form: MatrixForm) -> tuple[list[Elementary], FloatArray]:
+    """The same of a prior of Psi as a whole: its power of |Psi|, and the Jacobian of Psi.
+
+    |Psi| is the product of all sd^2 and of 1 - z^2 of all partial correlations z. By sd and the
+    strict lower triangle of corr, d Psi is 2^q prod sd^q, and by z, d corr is that of uniform
+    correlation matrices, but for its constant. Each sd has |Psi|^log_det and sd^q between them as
+    sd^(2 log_det + q).
+
+    Source: Lewandowski, Kurowicka and Joe (2009), doi:10.1016/j.jmva.2009.04.008, section 2.4.
+    """
+    q = len(form.rate)
+    constant, power = form.constant / q + math.log(2), 2 * form.log_det + q
+    a = lkj_shapes(1.0, q) + form.log_det
+    one = Elementary(constant=constant, lower=0.0, log_power=power)
+    return [one] * q, np.column_stack([a, (1 - 2 * a) * math.log(2)])

@@ -47,6 +47,7 @@ class Target:
         return (
             self.coordinates.scalars,
             self.coordinates.shapes,
+            self.coordinates.numbers,
             frozen(R),
             split.turn,
             split.fit,
@@ -59,7 +60,8 @@ class Target:
     def places(self) -> tuple[IntArray, ...]:
         """Indices of the coordinates, in the order that the compiled code takes."""
         at = self.coordinates
-        return (at.q, at.row_sd, at.row_first, at.row_partial)
+        singles = frozen(np.array([at.free.start, at.sigma]))
+        return (at.q, at.row_sd, at.row_first, at.row_partial, singles, at.forms)
 
     @cached_property
     def blocks(self) -> tuple[FloatArray | IntArray, ...]:
@@ -138,7 +140,7 @@ class Target:
 
 def target(spec: ModelSpec) -> Target | None:
     """The log posterior in plain coordinates; None for a model that it does not know."""
-    if spec.family.kind != "gaussian" or spec.residual.kind != "iid":
+    if spec.family.kind != "gaussian" or spec.residual.kind not in {"iid", "known"}:
         return None
     found = coordinates(spec)
     if found is None:

@@ -1,6 +1,7 @@
 """Draws of what the marginal form samples: the variance parameters and the free coefficients."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,8 @@ class VarianceDraws:
     """Draws of what is sampled; one entry a draw, chains kept apart.
 
     sigma (chains, draws), beta_free (chains, draws, p - d), and for every block sd (chains, draws,
-    q), corr (chains, draws, q, q) and its Cholesky factor.
+    q), corr (chains, draws, q, q) and its Cholesky factor. `shrinkage` has the hyperparameters of a
+    prior of coefficients together, by name.
     """
 
     sigma: FloatArray
@@ -31,6 +33,7 @@ class VarianceDraws:
     corr: tuple[FloatArray, ...]
     factor: tuple[FloatArray, ...]
     beta_free: FloatArray
+    shrinkage: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def at(self, chain: int, draws: slice = slice(None)) -> "VarianceDraws":
         """Some draws of one chain: the same arrays without the axis of chains."""
@@ -40,6 +43,7 @@ class VarianceDraws:
             tuple(one[chain, draws] for one in self.corr),
             tuple(one[chain, draws] for one in self.factor),
             self.beta_free[chain, draws],
+            {name: one[chain, draws] for name, one in self.shrinkage.items()},
         )
 
     @property
@@ -71,13 +75,14 @@ def variances_of(spec: ModelSpec, raw: "DataTree") -> tuple[VarianceDraws, dict[
     except np.linalg.LinAlgError as error:
         raise FitError("a correlation matrix of the posterior is singular") from error
     sigma = values("sigma")
-    free = len(integration(spec).free)
+    free, joint = len(integration(spec).free), spec.priors.shrinkage
     found = VarianceDraws(
         sigma,
         tuple(values(f"sd_{g}") for g in groups),
         corr,
         factor,
         values("beta_free") if free else np.zeros((*sigma.shape, 0)),
+        {} if joint is None else {name: values(name) for name in joint.dims},
     )
     kept = [str(name) for name in stats.data_vars if name in STATISTICS]
     return found, {name: stats[name].transpose("chain", "draw").values for name in kept}

@@ -19,7 +19,7 @@ from hlm_models.target.arrays import (
     table_of_integers,
     vector,
 )
-from hlm_models.target.log_posterior import finish, start, views
+from hlm_models.target.log_posterior import finish, of_matrices, sigma_of, start, views
 
 __all__ = ["several_factors"]
 
@@ -30,13 +30,14 @@ ARRAYS = START + 21
 def log_posterior_several(z, floats, places, blocks, gaussian, gradient, work):  # type: ignore[no-untyped-def]
     """The log posterior at z (d,) for several factors; as `log_posterior_one`."""
     q = places[0]
-    own, lam, factor, m, slopes, back, rest = views(
-        work, len(z), len(floats[4]), np.sum(q * q), np.sum(q)
+    own, lam, factor, pull, m, slopes, back, rest = views(
+        work, len(z), len(floats[5]), np.sum(q * q), np.sum(q)
     )
     value = start(z, floats, places, lam, m, factor, own)
-    log_sigma = np.log(own[1, len(floats[0]) - 1])
+    value += of_matrices(floats, places, factor, own, pull, rest)
+    log_sigma = np.log(sigma_of(places, own))
     value += several_factors_density(lam, log_sigma, m, blocks, gaussian, slopes, rest)
-    return finish(value, floats, places, lam, factor, own, slopes, gradient, back)
+    return finish(value, floats, places, factor, pull, own, slopes, gradient, back)
 
 
 @compiled()

@@ -1,16 +1,17 @@
 """Where the chains start, and in which directions: from the REML fit and the curvature there."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hlm_models.algebra.search import hessian, minimise
 from hlm_models.errors import FitError
+from hlm_models.spec.model import ModelSpec
 from hlm_models.spec.optimum import optimum
 from hlm_models.target.density import Target
 from hlm_models.types import FloatArray, frozen
 
-__all__ = ["reml_point", "warm"]
+__all__ = ["Estimates", "reml_estimates", "reml_point", "warm"]
 
 STEPS = 60
 """Most steps of the search for the posterior's mode."""
@@ -70,7 +71,7 @@ def _folds(target: Target) -> FloatArray:
     coordinates, x = target.coordinates, target.centre
     steepest = np.diag(_curvature(target))
     fold = np.zeros(target.size)
-    for k in range(len(coordinates.scalars) - 1 - len(coordinates.integration.free)):
+    for k in range(coordinates.free.start):
         lower, upper = coordinates.scalars[k, 1:3]
         if not (lower == 0 and np.isinf(upper)):
             continue
@@ -124,21 +125,44 @@ def _units(target: Target) -> FloatArray:
     """
     split, design = target.coordinates.integration, target.spec.design
     found = np.eye(target.size)
-    end = len(target.coordinates.scalars) - 1
-    start = end - len(split.free)
-    line = np.isinf(target.coordinates.scalars[start:end, 1:3]).all(axis=1)
+    free = target.coordinates.free
+    line = np.isinf(target.coordinates.scalars[free, 1:3]).all(axis=1)
     if line.any():
         spread = float(np.sqrt(np.mean((design.y_net - design.y_net.mean()) ** 2)))
         back = np.linalg.inv(design.x_scaling.R) * spread / np.sqrt(design.n)
         rows = back[split.free[line]]
-        at = start + np.flatnonzero(line)
+        at = free.start + np.flatnonzero(line)
         found[np.ix_(at, at)] = np.linalg.qr(rows.T, mode="r").T
     return frozen(found)
 
 
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """REML estimates in raw columns, sd moved inside where they are on the boundary.
+
+    beta (p,), sigma (), and sd (q,) and corr (q, q) of every block; corr may be singular.
+    """
+
+    beta: FloatArray
+    sigma: float
+    sd: tuple[FloatArray, ...]
+    corr: tuple[FloatArray, ...]
+
+
 def reml_point(target: Target) -> FloatArray:
     """The REML estimates as a point x (d,), moved inside where they are on the boundary."""
-    spec, split = target.spec, target.coordinates.integration
+    found, split = reml_estimates(target.spec), target.coordinates.integration
+    return target.coordinates.point(found.sd, found.corr, found.beta[split.free], found.sigma)
+
+
+def reml_estimates(spec: ModelSpec) -> Estimates:
+    """Where samplers start; of the ML fit where there are no more rows than coefficients.
+
+    Raises
+    ------
+    FitError
+        the model fits the data exactly, so that sigma tends to zero and there is no posterior.
+    """
     marginal = spec.marginal
     n, p = spec.design.n, spec.design.p
     try:
@@ -149,7 +173,9 @@ def reml_point(target: Target) -> FloatArray:
             raise
         theta = marginal.start(1.0)
     at = marginal.at(theta, reml=n > p)
-    sigma = max(at.sigma, 1e-8 * float(np.sqrt(spec.design.y_square / n)))
+    sigma = 1.0
+    if spec.priors.sigma is not None:
+        sigma = max(at.sigma, 1e-8 * float(np.sqrt(spec.design.y_square / n)))
     sd, corr = [], []
     for index, block in enumerate(spec.blocks):
         Lambda = marginal.raw_factor(index, theta)
@@ -163,5 +189,4 @@ def reml_point(target: Target) -> FloatArray:
         np.fill_diagonal(r, 1.0)
         sd.append(here)
         corr.append(r)
-    beta = marginal.beta(at)
-    return target.coordinates.point(tuple(sd), tuple(corr), beta[split.free], sigma)
+    return Estimates(marginal.beta(at), sigma, tuple(sd), tuple(corr))

@@ -23,12 +23,10 @@ from hlm_models.types import FloatArray
 __all__ = ["InverseWishartLaw", "MatrixPrior", "draw_inverse_wishart"]
 
 
-
 def rows_of(value: object) -> object:
-    """What a matrix may be; its numbers are checked after."""
-    if not value or not isinstance(value, list | tuple):
-        value = [None]
-    if not all(isinstance(row, list | tuple) for row in value):
+    """What has rows; their numbers are looked at after this."""
+    rows = value if isinstance(value, list | tuple) and value else [value]
+    if not all(isinstance(row, list | tuple) for row in rows):
         raise ValueError(
             "expected the rows of a symmetric positive definite matrix: [[4, 0], [0, 1]] of two "
             "effects, [[4]] of one"
@@ -167,8 +165,8 @@ def resolved_nu(nu: float | Literal["auto"], q: int) -> float:
     value = float(q + 1) if nu == "auto" else float(nu)
     if not value > q - 1:
         raise InputErrors.one(
-            f"nu must be above {q - 1} for {q} {_effects(q)}, and it is {value:g}: leave it out for "
-            f"{q + 1}",
+            f"nu must be above {q - 1} for {q} {_effects(q)}, and it is {value:g}: leave it out "
+            f"for {q + 1}",
             key="nu",
         )
     return value
@@ -186,7 +184,8 @@ def resolved_scale(rows: tuple[tuple[float, ...], ...], effects: Sequence[str]) 
     scale = np.array(rows, dtype=np.float64)
     if not np.isfinite(scale).all():
         raise InputErrors.one("scale must be finite", key="scale")
-    size = np.sqrt(np.abs(np.outer(np.diag(scale), np.diag(scale))))
+    root = np.sqrt(np.abs(np.diag(scale)))
+    size = np.outer(root, root)
     if not np.all(np.abs(scale - scale.T) <= 1e-8 * size):
         i, j = np.argwhere(np.abs(scale - scale.T) > 1e-8 * size)[0].tolist()
         raise InputErrors.one(

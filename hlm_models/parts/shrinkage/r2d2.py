@@ -57,10 +57,12 @@ class R2D2(Shrinkage):
     def draw_hyper(
         self, rng: np.random.Generator, count: int, residual: FloatArray
     ) -> dict[str, FloatArray]:
-        size = len(residual)
+        r2 = rng.beta(*self._shapes, len(residual))
+        phi = rng.dirichlet(np.full(count, self.cons_d2), len(residual))
+        # Neither is at the end of its range, but for rounding.
         return {
-            "r2_beta": rng.beta(*self._shapes, size),
-            "phi_beta": rng.dirichlet(np.full(count, self.cons_d2), size),
+            "r2_beta": np.minimum(r2, np.nextafter(1.0, 0.0)),
+            "phi_beta": np.maximum(phi, np.finfo(np.float64).tiny),
         }
 
     def pymc(self, residual: Any, count: int, dims: str) -> Any:
