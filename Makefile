@@ -16,7 +16,7 @@ test: lint
 	$(BIN)/python -m pytest -m "not slow" -n auto
 
 test-all: test
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n auto --dist loadscope
 	$(BIN)/python -m pytest --nbmake notebooks --nbmake-timeout=900 -p no:randomly -o filterwarnings=default
 
 lint: $(STAMP)
