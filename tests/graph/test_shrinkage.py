@@ -24,6 +24,8 @@ MODELS = {
     "weights": (X, {"kind": "horseshoe"}, {"weights": "m"}),
     "known residuals": (X, {"kind": "r2d2"}, {"residual": {"kind": "known", "sd": "m"}}),
 }
+QUICK = ("horseshoe", "r2d2", "known residuals")
+SLOW = pytest.mark.slow
 
 
 def model(sort):
@@ -146,7 +148,9 @@ FORMS = {"noncentered": of_the_latent, "marginal": of_the_marginal}
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("sort", MODELS)
+@pytest.mark.parametrize(
+    "sort", [sort if sort in QUICK else pytest.param(sort, marks=SLOW) for sort in MODELS]
+)
 def test_the_graph_is_the_reference_density(sort, form):
     spec = model(sort)
     graph = to_pymc(spec, form)

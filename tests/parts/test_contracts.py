@@ -685,6 +685,19 @@ def test_the_density_of_psi_with_both_sds_integrated_out_is_that_of_the_correlat
         assert total == pytest.approx(float(expected), rel=1e-6)
 
 
+@pytest.mark.parametrize("name", ["inverse_wishart", "wishart"])
+def test_draws_of_next_to_no_degrees_of_freedom_are_numbers(name):
+    prior = covariance(name, 3, {"nu": 2.001, "scale": positive(3)})
+    rng = np.random.default_rng(26)
+    drawn = [prior.draw(rng) for _ in range(300)]
+    assert max(sd.max() for sd, _ in drawn) > 1e100
+    assert all(np.isfinite(sd).all() and (np.abs(corr) <= 1.0).all() for sd, corr in drawn)
+    of_variance = PRIORS["inverse_gamma"](shape=0.0005, scale=1.0)
+    values = of_variance.draw(rng, 300, place="scale")
+    assert np.isfinite(values).all()
+    assert values.max() > 1e100
+
+
 # --- what Gibbs needs to know ---
 
 

@@ -224,7 +224,8 @@ def draw_inverse_wishart(
     """
     q = len(scale)
     A = np.tril(rng.standard_normal((q, q)), -1)
-    A[np.diag_indices(q)] = np.sqrt(rng.chisquare(nu - np.arange(q)))
+    # With next to no degrees of freedom it may be too small for a number.
+    A[np.diag_indices(q)] = np.sqrt(np.maximum(rng.chisquare(nu - np.arange(q)), 1e-280))
     # Psi^-1 = L^-T A A' L^-1 with scale = L L', so Psi = M M' with M = L A^-T.
     M = np.linalg.cholesky(scale) @ np.linalg.inv(A).T
     Psi = M @ M.T

@@ -31,7 +31,9 @@ class InverseGamma(Prior):
         return np.where(x > 0, values, -np.inf)
 
     def draw(self, rng: np.random.Generator, size: int, *, place: Place) -> FloatArray:
-        return np.asarray(np.sqrt(self.scale / rng.gamma(self.shape, size=size)))
+        # Of a shape near zero it may be too small for a number.
+        precision = np.maximum(rng.gamma(self.shape, size=size), 1e-280)
+        return np.asarray(np.sqrt(self.scale / precision))
 
     def elementary(self, *, place: Place) -> Elementary:
         return Elementary(
