@@ -39,30 +39,31 @@ CASES = {
         ),
     ),
 }
-SWEEPS, REPEATS = 300, 12
+SWEEPS, REPEATS = 300, 15
 
 
-def least(work: Callable[[], Any], repeats: int) -> float:
-    """Seconds of the fastest of several."""
-    found = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - began)
-    return min(found)
+def least(works: dict[str, Callable[[], Any]]) -> dict[str, float]:
+    """Seconds of the fastest of several calls of each, in turns: other work disturbs them alike."""
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(REPEATS):
+        for name, work in works.items():
+            began = time.perf_counter()
+            work()
+            found[name].append(time.perf_counter() - began)
+    return {name: min(seconds) for name, seconds in found.items()}
 
 
-def sweep(spec: ModelSpec, scheme: str) -> float:
-    """Microseconds."""
+def sweeps(spec: ModelSpec, scheme: str) -> Callable[[], Any]:
+    """`SWEEPS` sweeps of one chain, under way."""
     works, rng = machine(spec, scheme), np.random.default_rng(1)
     chain, b = start(spec, reml_estimates(spec), rng)
     kept = works.room(SWEEPS, with_effects=False)
     works.record(rng, chain, b, kept)
-    return least(lambda: works.record(rng, chain, b, kept), REPEATS) / SWEEPS * 1e6
+    return lambda: works.record(rng, chain, b, kept)
 
 
-def gradient(spec: ModelSpec) -> float:
-    """Microseconds of the kernel at the REML estimates."""
+def gradients(spec: ModelSpec, levels: int) -> Callable[[], Any]:
+    """`SWEEPS` calls of the kernel at the REML estimates, over some of the levels."""
     gram, split = spec.marginal.products, integration(spec)
     q, k, _ = gram.H.shape
     at = reml_estimates(spec)
@@ -70,26 +71,19 @@ def gradient(spec: ModelSpec) -> float:
     raw = at.sd[0][:, None] * np.linalg.cholesky(corr) / at.sigma
     lam = (spec.marginal.scales[0].R @ raw).ravel()
     out, work = np.zeros(q * q + k), np.zeros(one_factor_work(q, k, split.Q.shape[1]))
-    blocks, m = (gram.G, gram.H, gram.T), np.array(split.fit)
+    first = (gram.G[:, :, :levels].copy(), gram.H[:, :, :levels].copy(), gram.T)
+    m = np.array(split.fit)
 
     def calls() -> None:
         for _ in range(SWEEPS):
-            one_factor_density(lam, np.log(at.sigma), m, blocks, split.gaussian, out, work)
+            one_factor_density(lam, np.log(at.sigma), m, first, split.gaussian, out, work)
 
     calls()
-    # Less what a call from Python costs by itself.
-    tiny = (gram.G[:, :, :1].copy(), gram.H[:, :, :1].copy(), gram.T)
-
-    def empty() -> None:
-        for _ in range(SWEEPS):
-            one_factor_density(lam, np.log(at.sigma), m, tiny, split.gaussian, out, work)
-
-    empty()
-    return (least(calls, REPEATS) - least(empty, REPEATS)) / SWEEPS * 1e6
+    return calls
 
 
-def loop(spec: ModelSpec) -> float:
-    """Microseconds of the lecture's second sampler as it stands on the slides."""
+def loop(spec: ModelSpec) -> Callable[[], Any]:
+    """One sweep of the lecture's second sampler as it stands on the slides."""
     [block], [prior] = spec.blocks, spec.priors.blocks
     [form] = prior.terms[0].variance_forms()
     normal = [one.normal_form() for one in spec.priors.beta]
@@ -100,7 +94,7 @@ def loop(spec: ModelSpec) -> float:
         form.nu, form.scale, of_sigma.nu, of_sigma.scale[0, 0] / of_sigma.nu,
     )  # fmt: skip
     rng = np.random.default_rng(1)
-    return least(lambda: LOOP["run"](LOOP["effects_sweep"], data, 3, rng), 5) / 3 * 1e6
+    return lambda: LOOP["run"](LOOP["effects_sweep"], data, 1, rng)
 
 
 def ess(spec: ModelSpec, engine: str, **settings: Any) -> tuple[str, float, float]:
@@ -115,14 +109,17 @@ def main() -> None:
         spec = hlm.build(name, overrides=overrides)
         [block] = spec.blocks
         print(f"{title}: {spec.design.n:,} rows, {block.J} groups, p {spec.design.p}, q {block.q}")
-        of_loop, of_gradient = loop(spec), gradient(spec)
-        print(f"  loop over groups in NumPy {of_loop:10,.0f} us    gradient {of_gradient:5.1f} us")
+        works = {"gradient": gradients(spec, block.J), "call": gradients(spec, 1)}
+        works |= {scheme: sweeps(spec, scheme) for scheme in SCHEMES}
+        seconds = {name: one / SWEEPS * 1e6 for name, one in least(works).items()}
+        # Less what a call from Python costs by itself.
+        kernel = seconds["gradient"] - seconds["call"]
+        slow = least({"loop": loop(spec)})["loop"] * 1e6
+        print(f"  loop over groups in NumPy {slow:,.0f} us, gradient {kernel:.1f} us")
         for scheme in SCHEMES:
-            ours = sweep(spec, scheme)
-            print(
-                f"  {scheme:12s} {ours:6.1f} us a sweep: the loop takes {of_loop / ours:5.0f} times "
-                f"as long, and it is {ours / of_gradient:.1f} gradients"
-            )
+            ours = seconds[scheme]
+            ratios = f"{slow / ours:5.0f} times as fast as the loop, {ours / kernel:.1f} gradients"
+            print(f"  {scheme:12s} {ours:6.1f} us a sweep: {ratios}")
         sample(spec, "joint", Plan(1, 50, 50, 1, 1, False), np.random.SeedSequence(1), silent)
         for engine, settings in (
             *(("gibbs", {"gibbs": {"scheme": scheme}, "draws": 4000}) for scheme in SCHEMES),

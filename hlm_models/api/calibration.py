@@ -57,7 +57,7 @@ def calibrate(
     spec = model if isinstance(model, ModelSpec) else build(model, progress=progress)
     return simulated(
         spec,
-        require(engine, spec),
+        require(engine, spec, drawing=True),
         simulations,
         seed=spec.fit.seed if seed is None else seed,
         workers=workers,

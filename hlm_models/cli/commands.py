@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -161,14 +162,7 @@ def prior(
     from hlm_models.api.prior import implied, write_prior
     from hlm_models.cli.progress import shown
 
-    if out is None and force:
-        raise InputErrors.one("has an effect with --out only", key="--force")
-    if out is not None and out.suffix != ".html":
-        raise InputErrors.one(f"a page is saved as .html, not '{out.name}'", key="--out")
-    if out is not None and out.exists() and not force:
-        raise InputErrors.one(f"{out} exists; write over it with --force", key="--out")
-    if out is not None and not out.parent.is_dir():
-        raise InputErrors.one(f"there is no folder {out.parent}", key="--out")
+    _page_file(out, force=force)
     with shown(model) as progress:
         found = implied(
             model, draws, seed=seed, overrides=overrides, folders=configs, progress=progress
@@ -204,12 +198,15 @@ def run(
 
     if out is not None and len(names) > 1:
         raise InputErrors.one("--out names one folder, and there are several models", key="--out")
+    chosen = [word.strip() for word in engines.split(",") if word.strip()]
+    if chosen:
+        _refuse_idle(overrides, chosen)
     finished = []
     for name in names:
         with shown(name) as progress:
             one = runs.run(
                 name,
-                engines=[word.strip() for word in engines.split(",") if word.strip()],
+                engines=chosen,
                 out=out,
                 force=force,
                 overrides=overrides,
@@ -256,6 +253,7 @@ def fit(
     from hlm_models.results.save import save_fit
 
     chosen = find(engine)
+    _refuse_idle(overrides, [engine])
     further = asked(
         chosen,
         models=len(names),
@@ -273,10 +271,8 @@ def fit(
         raise InputErrors.one(
             f"a fit by {engine} is saved as {suffix}, not '{out.name}'", key="--out"
         )
-    if out is not None and out.exists() and not force:
-        raise InputErrors.one(f"{out} exists; write over it with --force", key="--out")
-    if out is not None and not out.parent.is_dir():
-        raise InputErrors.one(f"there is no folder {out.parent}", key="--out")
+    if out is not None:
+        _free_file(out, force=force)
     documents, failed = [], False
     for name in names:
         spec = models.build(name, overrides=overrides, folders=configs)
@@ -340,14 +336,8 @@ def calibrate(
     from hlm_models.cli.progress import shown
     from hlm_models.results.checks import worst
 
-    if out is None and force:
-        raise InputErrors.one("has an effect with --out only", key="--force")
-    if out is not None and out.suffix != ".html":
-        raise InputErrors.one(f"a page is saved as .html, not '{out.name}'", key="--out")
-    if out is not None and out.exists() and not force:
-        raise InputErrors.one(f"{out} exists; write over it with --force", key="--out")
-    if out is not None and not out.parent.is_dir():
-        raise InputErrors.one(f"there is no folder {out.parent}", key="--out")
+    _page_file(out, force=force)
+    _refuse_idle(overrides, [engine])
     spec = models.build(model, overrides=overrides, folders=configs)
     with shown(model) as progress:
         found = calibrated(
@@ -418,9 +408,44 @@ def data_export(
     if out is None:
         frame.to_csv(sys.stdout, index=False)
         return
+    _free_file(out, force=force)
+    frame.to_csv(out, index=False)
+    print(f"{out}: {len(frame):,} rows", file=sys.stderr)
+
+
+def _page_file(out: Path | None, *, force: bool) -> None:
+    """Whether a page can be written to `out`, before anything is computed."""
+    if out is None and force:
+        raise InputErrors.one("has an effect with --out only", key="--force")
+    if out is not None and out.suffix != ".html":
+        raise InputErrors.one(f"a page is saved as .html, not '{out.name}'", key="--out")
+    if out is not None:
+        _free_file(out, force=force)
+
+
+def _free_file(out: Path, *, force: bool) -> None:
+    """Whether a file can be written to `out`."""
+    if out.is_dir():
+        raise InputErrors.one(f"{out} is a folder: name a file", key="--out")
     if out.exists() and not force:
         raise InputErrors.one(f"{out} exists; write over it with --force", key="--out")
     if not out.parent.is_dir():
         raise InputErrors.one(f"there is no folder {out.parent}", key="--out")
-    frame.to_csv(out, index=False)
-    print(f"{out}: {len(frame):,} rows", file=sys.stderr)
+
+
+def _refuse_idle(overrides: Sequence[str], engines: Sequence[str]) -> None:
+    """A setting of `fit` that is asked for and that none of the samplers here would use."""
+    from hlm_models.engines.find import find
+
+    samplers = [name for name in engines if find(name).draws]
+    if not samplers:
+        return
+    idle = frozenset.intersection(*(find(name).idle for name in samplers))
+    for override in overrides:
+        path = override.partition("=")[0].strip()
+        top, _, key = path.partition(".")
+        if top == "fit" and key.partition(".")[0] in idle:
+            raise InputErrors.one(
+                f"{' and '.join(samplers)} would make no use of it: leave it out",
+                key=f"--set {path}",
+            )

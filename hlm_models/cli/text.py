@@ -320,8 +320,8 @@ def samplers(found: "Samplers") -> str:
         for row in found.rows
     ]
     legend = (
-        f"{', '.join(found.engines)}: posterior mean and sd; z: largest difference of two means in "
-        "Monte Carlo standard errors"
+        f"{', '.join(found.engines)}: posterior mean and sd; z: largest difference of two means or "
+        "log sds in Monte Carlo standard errors"
     )
     return "\n".join([legend, table([*head, "z"], rows, right=range(1, len(head) + 1))])
 

@@ -18,7 +18,7 @@ from hlm_models.results.summary import Parameter, ess, parameter_draws, paramete
 from hlm_models.spec.model import ModelSpec
 from hlm_models.types import FloatArray
 
-__all__ = ["Agreement", "AgreementRow", "Cause", "Verdict", "agreement", "judge"]
+__all__ = ["Agreement", "AgreementRow", "Cause", "Verdict", "agreement", "judge", "on_its_scale"]
 
 Verdict = Literal["agree", "shifted", "spread", "boundary"]
 Cause = Literal["", "prior", "skew", "boundary", "monte carlo", "unexplained"]
@@ -119,7 +119,7 @@ def _with_their_sds(rows: Sequence[AgreementRow]) -> tuple[AgreementRow, ...]:
     found = []
     for row in rows:
         kind, _, rest = row.parameter.partition("_")
-        group, _, pair = rest.rstrip("]").partition("[")
+        group, _, pair = rest.removesuffix("]").partition("[")
         sds = [f"sd_{group}[{effect}]" for effect in pair.split(", ")]
         known = [name for name in sds if name in moved]
         if row.cause == "unexplained" and kind == "corr" and known:
@@ -326,6 +326,11 @@ def _near_boundary(
         return f"{start}; {near:.0%} of the posterior has the effect below {SMALL:g} {unit}"
     near = float(np.mean(np.abs(draws[one.name]) > STRONG))
     return f"{start}; {near:.0%} of the posterior has |corr| above {STRONG:g}"
+
+
+def on_its_scale(name: str, draws: FloatArray) -> FloatArray:
+    """Draws of a parameter of this name on the verdict's scale."""
+    return _scale(name)[0](draws)
 
 
 def _scale(

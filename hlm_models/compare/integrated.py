@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hlm_models.algebra.correlation import correlation_root
 from hlm_models.errors import FitError
 from hlm_models.spec.model import ModelSpec
 from hlm_models.target.conditional import cross_products
@@ -41,7 +42,7 @@ def integrated_log_likelihood(spec: ModelSpec, posterior: "Dataset") -> FloatArr
         sigma=sigma,
         sd=tuple(values(f"sd_{block.group}") for block in spec.blocks),
         corr=corr,
-        factor=tuple(_root(one) for one in corr),
+        factor=tuple(correlation_root(one) for one in corr),
         beta_free=np.zeros((*sigma.shape, 0)),
     )
     v = np.ones((*sigma.shape, design.p + 1))
@@ -60,9 +61,3 @@ def integrated_log_likelihood(spec: ModelSpec, posterior: "Dataset") -> FloatArr
         )
     constant = design.log_weights / 2 - design.n / 2 * math.log(2 * math.pi)
     return np.asarray(found + constant - design.n * np.log(sigma))
-
-
-def _root(corr: FloatArray) -> FloatArray:
-    """A root (..., q, q) of corr, which is there too where a correlation is rounded to 1."""
-    values, axes = np.linalg.eigh(corr)
-    return np.asarray(axes * np.sqrt(np.maximum(values, 0.0))[..., None, :])

@@ -5,24 +5,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+import numpy as np
+
+from hlm_models.compare.agreement import on_its_scale
 from hlm_models.errors import ModelMismatchError
 from hlm_models.results.checks import Check, graded
 from hlm_models.results.fits import PosteriorFit
-from hlm_models.results.summary import DrawRow, draw_rows
+from hlm_models.results.summary import draw_rows, mcse, parameter_draws
+from hlm_models.types import FloatArray
 
 __all__ = ["FAIL", "WARN", "SamplerRow", "Samplers", "samplers"]
 
 WARN, FAIL = 4.0, 6.0
 """Differences in Monte Carlo standard errors: of some dozens of parameters, correct samplers have
-one beyond the first in about one run of five hundred, and never one beyond the second."""
+one beyond the first in about one run of two hundred, and never one beyond the second."""
 
 
 @dataclass(frozen=True, slots=True)
 class SamplerRow:
     """One parameter by every engine, in the order of `Samplers.engines`.
 
-    `z` is the largest difference of two means in combined Monte Carlo standard errors, with the
-    sign of the later engine less the earlier; NaN where neither mean has an error.
+    mean, sd and mcse (of the mean) are in its own units. `z` is the largest difference of two
+    engines in combined Monte Carlo standard errors, the later less the earlier: of the means or of
+    the logarithms of the sds, both on the scale of log sd, Fisher's z of a correlation, log sigma
+    or a coefficient itself. Infinite where one engine has no finite draws, or never moved.
     """
 
     parameter: str
@@ -43,15 +49,14 @@ class Samplers:
     @property
     def check(self) -> Check:
         """The largest difference, judged."""
-        found = [row for row in self.rows if not math.isnan(row.z)]
-        worst = max(found, key=lambda row: abs(row.z))
+        worst = max(self.rows, key=lambda row: abs(row.z))
         return graded(
             "samplers",
             abs(worst.z),
             warn=WARN,
             fail=FAIL,
-            message=f"largest difference of {' and '.join(self.engines)}, in Monte Carlo standard "
-            f"errors ({worst.parameter})",
+            message=f"largest difference of {' and '.join(self.engines)} in a mean or an sd, in "
+            f"Monte Carlo standard errors ({worst.parameter})",
         )
 
 
@@ -69,20 +74,34 @@ def samplers(fits: Sequence[PosteriorFit]) -> Samplers:
             raise ModelMismatchError(
                 f"{first.engine} and {other.engine} did not fit the same model, priors and data"
             )
-    rows = [_row(each) for each in zip(*(draw_rows(fit) for fit in fits), strict=True)]
+    drawn = [parameter_draws(fit) for fit in fits]
+    rows = [
+        SamplerRow(
+            each[0].name,
+            tuple(row.mean for row in each),
+            tuple(row.sd for row in each),
+            tuple(row.mcse_mean for row in each),
+            _apart([on_its_scale(each[0].name, one[each[0].name]) for one in drawn]),
+        )
+        for each in zip(*(draw_rows(fit) for fit in fits), strict=True)
+    ]
     return Samplers(first.spec.name, tuple(fit.engine for fit in fits), tuple(rows))
 
 
-def _row(each: Sequence[DrawRow]) -> SamplerRow:
-    apart = []
-    for one, other in combinations(each, 2):
-        error = math.hypot(one.mcse_mean, other.mcse_mean)
-        apart.append((other.mean - one.mean) / error if error > 0 else math.nan)
-    known = [z for z in apart if not math.isnan(z)]
-    return SamplerRow(
-        each[0].name,
-        tuple(row.mean for row in each),
-        tuple(row.sd for row in each),
-        tuple(row.mcse_mean for row in each),
-        max(known, key=abs) if known else math.nan,
-    )
+def _apart(draws: Sequence[FloatArray]) -> float:
+    """The largest difference among draws (chains, draws) of several engines."""
+    numbers = [_numbers(one) for one in draws]
+    found = []
+    for one, other in combinations(numbers, 2):
+        for (a, a_error), (b, b_error) in zip(one, other, strict=True):
+            z = (b - a) / math.hypot(a_error, b_error)
+            found.append(z if math.isfinite(z) else math.inf)
+    return max(found, key=abs)
+
+
+def _numbers(draws: FloatArray) -> tuple[tuple[float, float], ...]:
+    """Mean and log sd, each with its Monte Carlo standard error; NaN where it never moved."""
+    if not np.isfinite(draws).all() or np.ptp(draws) == 0:
+        return (math.nan, math.nan), (math.nan, math.nan)
+    sd = float(draws.std(ddof=1))
+    return (float(draws.mean()), mcse(draws, "mean")), (math.log(sd), mcse(draws, "sd") / sd)

@@ -66,7 +66,7 @@ BINS = 20
 class SensitivityRow:
     """One parameter: how far its posterior moves with the prior and with the likelihood.
 
-    tail : mass of its prior where that is no denser than at the posterior's median
+    tail : mass of its prior farther from the mode than the posterior's median, of all on that side
     overlap : the mass that prior and posterior have in common, 0 to 1
     width : the length of the posterior's central 90% over that of the prior's
 
@@ -251,6 +251,17 @@ def _moved(draws: FloatArray, weights: tuple[FloatArray, FloatArray] | None) -> 
         )
 
 
+def _tail(at: float, log_prior: LogPrior, before: FloatArray) -> float:
+    """Share of the prior's draws on this side of its mode that are no nearer to it than `at` is."""
+    density = log_prior(np.append(before, at))
+    if density[-1] >= density.max() - 1e-9:
+        return 1.0
+    mode = before[int(np.argmax(density[:-1]))]
+    side = before[before > mode] if at > mode else before[before < mode]
+    beyond = side >= at if at > mode else side <= at
+    return float(np.mean(beyond)) if len(side) else 0.0
+
+
 def _beside(
     draws: FloatArray, log_prior: LogPrior | None, before: FloatArray | None
 ) -> tuple[float, float, float]:
@@ -260,7 +271,7 @@ def _beside(
     lengths = [float(np.ptp(np.quantile(one, [0.05, 0.95]))) for one in (draws, before)]
     if log_prior is None:
         return math.nan, math.nan, lengths[0] / lengths[1]
-    tail = float(np.mean(log_prior(before) <= log_prior(np.median(draws)[None])))
+    tail = _tail(float(np.median(draws)), log_prior, before)
     edges = np.quantile(draws, np.linspace(0, 1, BINS + 1))
     x = edges[:-1, None] + np.diff(edges)[:, None] * np.linspace(0, 1, 33)
     mass = np.trapezoid(np.exp(log_prior(x)), x, axis=1)

@@ -52,12 +52,17 @@ def eligible(spec: ModelSpec) -> tuple[str, ...]:
     return tuple(name for name in ENGINES if not find(name).refusals(spec))
 
 
-def require(name: str, spec: ModelSpec) -> Engine:
-    """The engine called `name`, or its reasons for refusing the model."""
+def require(name: str, spec: ModelSpec, *, drawing: bool = False) -> Engine:
+    """The engine called `name`, or its reasons for refusing the model.
+
+    With `drawing` only engines that give draws are named in its place.
+    """
     engine = find(name)
     reasons = engine.refusals(spec)
     if reasons:
-        others = ", ".join(eligible(spec)) or "none"
+        others = (
+            ", ".join(one for one in eligible(spec) if find(one).draws or not drawing) or "none"
+        )
         raise RefusalError(
             "\n".join(f"{name}: refused: {reason}" for reason in reasons)
             + f"\n{' ' * len(name)}  eligible: {others}"

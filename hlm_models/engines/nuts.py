@@ -17,6 +17,7 @@ from hlm_models.results.progress import Progress, Step
 from hlm_models.results.sampling_checks import sampling_checks
 from hlm_models.spec.information import choose_parameterization
 from hlm_models.spec.model import ModelSpec, Parameterization
+from hlm_models.spec.priors import improper_posterior
 
 if TYPE_CHECKING:
     from xarray import DataTree
@@ -32,9 +33,9 @@ IDLE = frozenset({"gibbs"})
 """Keys of `fit` in a model file that have no effect."""
 
 
-def refusals(spec: ModelSpec) -> tuple[str, ...]:  # noqa: ARG001
-    """NUTS takes every model that can be built."""
-    return ()
+def refusals(spec: ModelSpec) -> tuple[str, ...]:
+    """NUTS takes every model that has a posterior."""
+    return improper_posterior(spec.design, spec.priors)
 
 
 def fit(

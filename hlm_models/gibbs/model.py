@@ -8,8 +8,15 @@ import numpy as np
 from hlm_models.errors import RefusalError
 from hlm_models.gibbs.coefficients import Regression, regression_work
 from hlm_models.gibbs.scaling import scaling_work
-from hlm_models.gibbs.sums import Features
-from hlm_models.gibbs.sweep import COEFFICIENTS, EFFECTS, JOINT, Laws, Model, Scratch
+from hlm_models.gibbs.sweep import (
+    COEFFICIENTS,
+    EFFECTS,
+    JOINT,
+    Features,
+    Laws,
+    Model,
+    Scratch,
+)
 from hlm_models.gibbs.variances import Units
 from hlm_models.parts.priors.student_t import StudentT
 from hlm_models.spec.model import ModelSpec
@@ -151,15 +158,17 @@ def _units(spec: ModelSpec) -> Units:
     for u, form in enumerate(forms):
         scale[u, : size[u], : size[u]] = form.scale
         spread[u, : size[u]] = form.spread
+    df = np.array([float(form.df) for form in forms])
     return Units(
         first=np.array(first, dtype=np.int64),
         width=np.array(width, dtype=np.int64),
         size=np.array(size, dtype=np.int64),
         seen=np.array(seen),
         nu=np.array([float(form.nu) for form in forms]),
-        df=np.array([float(form.df) for form in forms]),
+        df=df,
         scale=scale,
         spread=spread,
+        rates=df[:, None] * spread**2,
     )
 
 

@@ -96,8 +96,8 @@ def sweep(rng, model, levels, chain, b, laws, scratch):  # type: ignore[no-untyp
     for a in range(q):
         scratch.total[a] = 0.0
     add_levels_at(
-        b[0], model.R, G, H, model.features, scratch.B, scratch.total, scratch.M, scratch.N,
-        levels.room,
+        b[0], model.R, G, H, model.features.z, model.features.s, scratch.B, scratch.total,
+        scratch.M, scratch.N, levels.room,
     )  # fmt: skip
     if not update(rng, model, chain, laws, scratch):
         return False

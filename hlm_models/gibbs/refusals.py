@@ -4,7 +4,7 @@ from hlm_models.design.build import RandomBlock, Term
 from hlm_models.parts.covariances import Covariance
 from hlm_models.parts.priors.student_t import StudentT
 from hlm_models.spec.model import ModelSpec
-from hlm_models.spec.priors import free_scales
+from hlm_models.spec.priors import free_scales, improper_posterior
 
 __all__ = ["refusals"]
 
@@ -14,7 +14,7 @@ OF_A_SCALE = "half_student_t or inverse_gamma"
 
 def refusals(spec: ModelSpec) -> tuple[str, ...]:
     """Why Gibbs cannot draw from the posterior of this model; nothing where it can."""
-    found = []
+    found = list(improper_posterior(spec.design, spec.priors))
     if spec.family.kind != "gaussian":
         found.append(f"the family is {spec.family.kind}, and conjugate updates need gaussian")
     joint = spec.priors.shrinkage

@@ -30,40 +30,40 @@ STEPS = 50
 
 
 @compiled(error_model="numpy")
-def log_scaled(log_c, terms, units, u, curves):  # type: ignore[no-untyped-def]
+def log_scaled(log_c, terms, nu, rates, curves):  # type: ignore[no-untyped-def]
     """The log density of log c, up to a constant; terms (4,) are q2, q1, t2, t1.
 
-    curves (3, w) are high, middle and low.
+    rates (m,) are df spread^2, all 0 where there is no mixture; curves (3, w) are high, middle and
+    low.
     """
-    c = np.exp(log_c)
-    value = terms[1] * c - 0.5 * terms[0] * c * c - units.nu[u] * log_c
-    value -= 0.5 * terms[2] / (c * c) + terms[3] / c
-    if units.df[u] > 0.0:
-        for k in range(units.size[u]):
-            inverse = curves[0, k] / (c * c) + 2.0 * curves[1, k] / c + curves[2, k]
-            inside = units.df[u] * units.spread[u, k] ** 2 * inverse
-            value -= 0.5 * (units.nu[u] + 1.0) * np.log1p(inside)
+    inverse = np.exp(-log_c)
+    value = (terms[1] - 0.5 * terms[0] / inverse) / inverse - nu * log_c
+    value -= (0.5 * terms[2] * inverse + terms[3]) * inverse
+    if rates[0] > 0.0:
+        for k in range(len(rates)):
+            of_psi = (curves[0, k] * inverse + 2.0 * curves[1, k]) * inverse + curves[2, k]
+            value -= 0.5 * (nu + 1.0) * np.log1p(rates[k] * of_psi)
     return value
 
 
 @compiled(error_model="numpy")
-def draw_log_scale(rng, terms, units, u, curves):  # type: ignore[no-untyped-def]
+def draw_log_scale(rng, terms, nu, rates, curves):  # type: ignore[no-untyped-def]
     """One update of log c from log c = 0, by a slice."""
-    level = log_scaled(0.0, terms, units, u, curves) + np.log(1.0 - rng.random())
+    level = log_scaled(0.0, terms, nu, rates, curves) + np.log(1.0 - rng.random())
     lower = -rng.random()
     upper = lower + 1.0
     left = int(STEPS * rng.random())
     right = STEPS - 1 - left
-    while left > 0 and log_scaled(lower, terms, units, u, curves) > level:
+    while left > 0 and log_scaled(lower, terms, nu, rates, curves) > level:
         lower -= 1.0
         left -= 1
-    while right > 0 and log_scaled(upper, terms, units, u, curves) > level:
+    while right > 0 and log_scaled(upper, terms, nu, rates, curves) > level:
         upper += 1.0
         right -= 1
     while True:
         found = lower + (upper - lower) * rng.random()
         # At 0 the density is above the level, but for rounding; not a number ends it too.
-        if not log_scaled(found, terms, units, u, curves) <= level or upper - lower < 1e-12:
+        if not log_scaled(found, terms, nu, rates, curves) <= level or upper - lower < 1e-12:
             return found
         if found < 0.0:
             lower = found
@@ -138,17 +138,18 @@ def _move_unit(C, R, back, step, f, m, move, work):  # type: ignore[no-untyped-d
 
 @compiled(error_model="numpy", no_cpython_wrapper=True)
 def scale_effects(  # type: ignore[no-untyped-def] # noqa: PLR0912
-    rng, units, features, R, back, scaled, inverse_variance, M, g, C, move, terms, curves, work
+    rng, units, effects, own, R, back, scaled, inverse_variance, M, g, C, move, terms, curves, work
 ):
     """Scale every effect once; C (Q, Q) becomes the factor of the new Psi, move (Q, Q) follows.
 
     R, back (Q, Q) turn raw effects into scaled ones and again; scaled (U, w, w) holds the units'
-    scale for scaled effects. M (F, F) and g (F,) are the products of the `features`, among each
-    other and with y - X beta; both are changed along. Fills for every effect (of a shared variance,
+    scale for scaled effects. M (F, F) and g (F,) are the products of the features, among each other
+    and with y - X beta, `effects` (F,) their effects, and own (Q,) those that are in the rows; M
+    and g are changed along. Fills for every effect (of a shared variance,
     the first) terms (Q, 4) and curves (Q, 3, w) of its law, with log c in terms[:, 4].
     """
     w = scaled.shape[1]
-    F, own = len(g), features.own
+    F = len(g)
     for u in range(len(units.first)):
         f, m = units.first[u], units.size[u]
         wide = units.width[u] - m + 1
@@ -186,14 +187,14 @@ def scale_effects(  # type: ignore[no-untyped-def] # noqa: PLR0912
                 curves[e, 0, k] = here * P[a, a] * here
                 curves[e, 1, k] = middle
                 curves[e, 2, k] = low
-            terms[e, 4] = draw_log_scale(rng, terms[e], units, u, curves[e])
+            terms[e, 4] = draw_log_scale(rng, terms[e], units.nu[u], units.rates[u, :m], curves[e])
             c = np.exp(terms[e, 4])
             for b in range(m):
                 P[a, b] /= c
                 P[b, a] /= c
                 step[a, b] = c if a == b else 0.0
             for i in range(F):
-                if e <= features.s[i] < e + wide:
+                if e <= effects[i] < e + wide:
                     g[i] *= c
                     for j in range(F):
                         M[i, j] *= c
@@ -208,7 +209,7 @@ def scale_effects(  # type: ignore[no-untyped-def] # noqa: PLR0912
 
 @compiled(error_model="numpy", no_cpython_wrapper=True)
 def shear_effects(  # type: ignore[no-untyped-def] # noqa: PLR0912
-    rng, units, features, R, back, scaled, inverse_variance, M, g, C, a, move, shears, work
+    rng, units, effects, own, R, back, scaled, inverse_variance, M, g, C, a, move, shears, work
 ):
     """Add to every effect of a unit a multiple t of every other one; else as `scale_effects`.
 
@@ -216,7 +217,7 @@ def shear_effects(  # type: ignore[no-untyped-def] # noqa: PLR0912
     of effect i and the other j, precision and mean of t's normal law, and t.
     """
     w = scaled.shape[1]
-    F, own = len(g), features.own
+    F = len(g)
     for u in range(len(units.first)):
         f, m = units.first[u], units.size[u]
         if m == 1:

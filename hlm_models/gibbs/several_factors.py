@@ -60,7 +60,8 @@ def sweep(
         scratch.B[at, at] = out.T @ out
     others = np.concatenate([one.ravel() for one in scaled[1:]])
     first = np.ascontiguousarray(scaled[0])
-    add_coupled(first, others, products.arrays, model.features, scratch.M, scratch.N)
+    z, s, _, ends = model.features
+    add_coupled(first, others, products.arrays, z, s, ends, scratch.M, scratch.N)
     if not update(rng, model, chain, laws, scratch):
         return False
     if model.sizes[0] == JOINT:

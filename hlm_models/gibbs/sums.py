@@ -1,26 +1,9 @@
 """What the rows say about the effects, as sums over the levels, at given effects."""
 
-from typing import NamedTuple
-
 from hlm_models.algebra.compiled import compiled
 from hlm_models.algebra.kernel import LANES
-from hlm_models.types import IntArray
 
-__all__ = ["Features", "add_coupled", "add_levels_at", "level_sums_work", "move_effects"]
-
-
-class Features(NamedTuple):
-    """What is summed about the rows: feature f is the column z of its group times effect s.
-
-    Effects of all groups are counted through, and stand for the columns of Z too. A feature with z
-    equal to s is what an effect adds to the rows, `own` (Q,) says which; one with another z is what
-    it would add there. z, s (F,); those of group g stand from ends[g] to ends[g + 1].
-    """
-
-    z: IntArray
-    s: IntArray
-    own: IntArray
-    ends: IntArray
+__all__ = ["add_coupled", "add_levels_at", "level_sums_work", "move_effects"]
 
 
 @compiled()
@@ -30,11 +13,12 @@ def level_sums_work(q):  # type: ignore[no-untyped-def]
 
 
 @compiled(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
-def add_levels_at(b, R, G, H, features, B, total, M, N, work):  # type: ignore[no-untyped-def] # noqa: PLR0912
+def add_levels_at(b, R, G, H, columns, effects, B, total, M, N, work):  # type: ignore[no-untyped-def] # noqa: PLR0912
     """Add sums over the levels of one group, at raw effects b (J, q) and scaled ones s = R b.
 
     Of b b' to B (q, q), of b to total (q,); the products of features, sum_j s_jc G_j,ab s_jd for
-    (a, c) and (b, d), to M (F, F), and theirs with W, sum_j s_jc H_j,a, to N (F, k).
+    (a, c) and (b, d), to M (F, F), and theirs with W, sum_j s_jc H_j,a, to N (F, k). A feature
+    (a, c) is the column a = columns[f] times the effect c = effects[f].
     """
     q, k, J = H.shape
     raw = work[: q * LANES].reshape((q, LANES))
@@ -64,10 +48,10 @@ def add_levels_at(b, R, G, H, features, B, total, M, N, work):  # type: ignore[n
                 B[a, c] += one
                 if c < a:
                     B[c, a] += one
-        for f in range(len(features.z)):
-            a, c = features.z[f], features.s[f]
+        for f in range(len(columns)):
+            a, c = columns[f], effects[f]
             for g in range(f + 1):
-                e, d = features.z[g], features.s[g]
+                e, d = columns[g], effects[g]
                 one = 0.0
                 for j in range(m):
                     one += s[c, j] * G[a, e, lo + j] * s[d, j]
@@ -82,15 +66,15 @@ def add_levels_at(b, R, G, H, features, B, total, M, N, work):  # type: ignore[n
 
 
 @compiled(error_model="numpy")
-def add_coupled(first, others, blocks, features, M, N):  # type: ignore[no-untyped-def] # noqa: PLR0912
+def add_coupled(first, others, blocks, z, s, ends, M, N):  # type: ignore[no-untyped-def] # noqa: PLR0912
     """The same M and N of several groups, added; nothing else.
 
-    first (J1, q1) and others (r,) are the scaled effects, blocks those of
+    z, s (F,) are columns and effects of the features, counted through all groups, and those of
+    group g stand from ends[g] to ends[g + 1]. first (J1, q1) and others (r,) are the scaled effects, blocks those of
     `hlm_models.algebra.crossed_pass.several_blocks`.
     """
     G, H, _, HR, starts, columns, entries, factors, owner, cells, values = blocks[:11]
     q1, k, J = H.shape
-    z, s, ends = features.z, features.s, features.ends
     base = factors[:, 0].copy()
     at = q1
     for f in range(len(factors)):

@@ -5,7 +5,6 @@ from typing import NamedTuple
 from hlm_models.algebra.compiled import compiled
 from hlm_models.gibbs.coefficients import Regression, draw_coefficients, draw_weights
 from hlm_models.gibbs.scaling import scale_effects, shear_effects
-from hlm_models.gibbs.sums import Features
 from hlm_models.gibbs.variances import (
     Units,
     draw_auxiliaries,
@@ -20,6 +19,7 @@ __all__ = [
     "EFFECTS",
     "JOINT",
     "Chain",
+    "Features",
     "Laws",
     "Model",
     "Scratch",
@@ -30,6 +30,20 @@ __all__ = [
 
 JOINT, EFFECTS, COEFFICIENTS = 0, 1, 2
 """Schemes."""
+
+
+class Features(NamedTuple):
+    """What is summed about the rows: feature f is the column z of its group times effect s.
+
+    Effects of all groups are counted through, and stand for the columns of Z too. A feature with z
+    equal to s is what an effect adds to the rows, `own` (Q,) says which; one with another z is what
+    it would add there. z, s (F,); those of group g stand from ends[g] to ends[g + 1].
+    """
+
+    z: IntArray
+    s: IntArray
+    own: IntArray
+    ends: IntArray
 
 
 class Model(NamedTuple):
@@ -208,13 +222,13 @@ def update(rng, model, chain, laws, scratch):  # type: ignore[no-untyped-def] # 
             laws.C[a, b] = chain.C[a, b]
     if scheme == JOINT:
         scale_effects(
-            rng, model.units, model.features, model.R, model.back, model.scaled, precision, M, g,
+            rng, model.units, model.features.s, own, model.R, model.back, model.scaled, precision, M, g,
             chain.C, laws.move, laws.terms, laws.curves, scratch.room,
         )  # fmt: skip
     draw_auxiliaries(rng, model.units, chain.C, chain.a, laws.a, scratch.room)
     if scheme == JOINT:
         shear_effects(
-            rng, model.units, model.features, model.R, model.back, model.scaled, precision, M, g,
+            rng, model.units, model.features.s, own, model.R, model.back, model.scaled, precision, M, g,
             chain.C, chain.a, laws.move, laws.shears, scratch.room,
         )  # fmt: skip
     return True

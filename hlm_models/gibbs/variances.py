@@ -17,7 +17,8 @@ class Units(NamedTuple):
     its Psi is (size, size), and its prior is that of `hlm_models.parts.priors.VarianceForm`;
     `seen` is how many draws of the normal law with this covariance the effects are.
 
-    first, width, size (U,); seen, nu, df (U,); scale (U, w, w), spread (U, w)
+    first, width, size (U,); seen, nu, df (U,); scale (U, w, w), spread and rates = df spread^2 (U,
+    w)
     """
 
     first: IntArray
@@ -28,6 +29,7 @@ class Units(NamedTuple):
     df: FloatArray
     scale: FloatArray
     spread: FloatArray
+    rates: FloatArray
 
 
 @compiled(error_model="numpy", no_cpython_wrapper=True)

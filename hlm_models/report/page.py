@@ -135,6 +135,7 @@ def _context(run: Run) -> dict[str, Any]:
         "agreeing": sum(row.verdict == "agree" for row in found.rows) if found else 0,
         "forest": _forest(spec, draws, points, name) if draws and points else None,
         "posterior": tables.posterior_table(posterior, draws) if posterior else None,
+        "others": [tables.posterior_table(fit, draw_rows(fit)) for fit in run.others],
         "points": tables.point_table(reference, points) if reference else None,
         "sensitivity": tables.sensitivity_table(posterior, run.sensitivity)
         if posterior and run.sensitivity

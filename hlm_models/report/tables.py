@@ -261,8 +261,9 @@ def samplers_table(found: Samplers, points: Sequence[PointRow], reference: str) 
         f"{found.model}, {' against '.join(found.engines)}: one posterior by several samplers",
         tuple(columns),
         tuple(rows),
-        "z: largest difference of two means, in Monte Carlo standard errors; beyond "
-        f"{WARN:g} it is more than chance." + (NOT_THERE if absent else ""),
+        "z: largest difference of two means or two log sds, in Monte Carlo standard errors (of log "
+        f"sd, Fisher's z, log sigma); beyond {WARN:g} it is more than chance."
+        + (NOT_THERE if absent else ""),
     )
 
 
@@ -328,9 +329,10 @@ def sensitivity_table(fit: PosteriorFit, rows: Sequence[SensitivityRow]) -> Tabl
             for row in rows
         ),
         "prior, likelihood: how far the posterior moves as one of them is raised to a power near "
-        "1; above 0.05 it counts as moved. tail: mass of the prior where it is no denser than at "
-        "the posterior's median; below 0.05 the two disagree. overlap: the mass that prior and "
-        "posterior have in common. width: of the posterior's middle 90%, over that of the prior's.",
+        "1; above 0.05 it counts as moved. tail: mass of the prior beyond the posterior's median, "
+        "of all on that side of the prior's mode; below 0.05 the two disagree. overlap: the mass "
+        "that prior and posterior have in common. width: of the posterior's middle 90%, over that "
+        "of the prior's.",
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hlm_models.algebra.correlation import correlation_root
 from hlm_models.design.build import RandomBlock
 from hlm_models.parts.covariances import Covariance
 from hlm_models.parts.priors import Place, Prior
@@ -21,7 +22,7 @@ from hlm_models.results.summary import (
 )
 from hlm_models.spec.density import residual_scale
 from hlm_models.spec.model import ModelSpec
-from hlm_models.spec.simulate import prior_draws
+from hlm_models.spec.simulate import correlation_draws, prior_draws
 from hlm_models.types import FloatArray
 
 if TYPE_CHECKING:
@@ -206,7 +207,8 @@ def implied_prior(spec: ModelSpec, draws: int, seed: int) -> ImpliedPrior:
     rng = np.random.default_rng(of_responses)
     chosen = {name: one[at] for name, one in values.items()}
     for block in spec.blocks:
-        root = _roots(chosen[f"sd_{block.group}"], chosen[f"corr_{block.group}"])
+        sd = chosen[f"sd_{block.group}"]
+        root = sd[:, :, None] * correlation_root(chosen[f"corr_{block.group}"])
         normals = rng.standard_normal((len(at), block.J, block.q))
         chosen[f"b_{block.group}"] = normals @ np.swapaxes(root, 1, 2)
     chosen = {name: one[None] for name, one in chosen.items()}
@@ -269,11 +271,12 @@ def own_draws(
     if found is not None:
         prior, place = found
         return prior.draw(rng, count, place=place) if prior.proper else None
-    log_prior = own_log_prior(spec, one)
-    if log_prior is not None:
-        edges = np.linspace(-1, 1, 2001)
-        mass = np.cumsum(np.exp(log_prior((edges[1:] + edges[:-1]) / 2)))
-        return np.interp(rng.random(count), np.append(0.0, mass / mass[-1]), edges)
+    within = _term_of(spec, one, "corr")
+    if within is not None:
+        covariance, start = within
+        row, column = (place - start for place in one.index)
+        q = len(covariance.sd_priors())
+        return correlation_draws(covariance, q, rng, count)[:, row, column]
     sigma, joint = spec.priors.sigma, spec.priors.shrinkage
     assert joint is not None, f"{one.name} has a prior"
     if sigma is not None and not sigma.proper:
@@ -409,9 +412,3 @@ def _quantity(
 
 def _percent(share: float) -> str:
     return "none" if share == 0 else "fewer than 1%" if share < 0.01 else f"{share:.0%}"
-
-
-def _roots(sd: FloatArray, corr: FloatArray) -> FloatArray:
-    """A root (m, q, q) of every Psi, which is there too where a correlation is rounded to 1."""
-    values, axes = np.linalg.eigh(corr)
-    return np.asarray(sd[:, :, None] * axes * np.sqrt(np.maximum(values, 0.0))[:, None, :])

@@ -25,6 +25,7 @@ __all__ = [
     "draw_rows",
     "drawn_parameters",
     "hyperparameters",
+    "mcse",
     "parameter_draws",
     "parameters",
     "point_rows",
@@ -143,6 +144,15 @@ def ess(draws: FloatArray, method: str) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return float(array_stats.ess(draws, chain_axis=0, draw_axis=1, method=method, **extra))
+
+
+def mcse(draws: FloatArray, method: str) -> float:
+    """Monte Carlo standard error of the `mean` or the `sd`; NaN for a constant."""
+    from arviz_stats.base.array import array_stats
+
+    if np.ptp(draws) == 0:
+        return math.nan
+    return float(array_stats.mcse(draws, chain_axis=0, draw_axis=1, method=method))
 
 
 def r_hat(draws: FloatArray) -> float:

@@ -22,7 +22,7 @@ from hlm_models.spec.joint_prior import SHRUNK, JointPrior, joint_prior
 from hlm_models.spec.unit_information import UnitInformation, unit_information
 from hlm_models.types import FloatArray
 
-__all__ = ["BlockPrior", "Priors", "free_scales", "resolve_priors"]
+__all__ = ["BlockPrior", "Priors", "free_scales", "improper_posterior", "resolve_priors"]
 
 RESERVED = (
     *("X", "beta", "chain", "coef", "draw", "obs", "offset", "sigma", "weights", "y", "y_obs"),
@@ -158,6 +158,24 @@ class Recipe:
     def notes(self) -> tuple[str, ...]:
         asked = "found" in vars(self)
         return self.found.note(self.design.blocks[0].group) if asked else ()
+
+
+def improper_posterior(design: Design, priors: Priors) -> tuple[str, ...]:
+    """Why there is no posterior, as far as priors and numbers of levels tell; empty where not.
+
+    Source: Gelman (2006), doi:10.1214/06-BA117A, section 2.2: a flat prior of a standard deviation
+    needs three levels.
+    """
+    found = []
+    for block, prior in zip(design.blocks, priors.blocks, strict=True):
+        for term, covariance in zip(block.terms, prior.terms, strict=True):
+            found += [
+                f"{name} has a flat prior and {block.group} {block.J} levels, so the posterior is "
+                "improper: give it a proper prior, half_student_t say"
+                for name, _, sd in free_scales(block, term, covariance)
+                if not sd.proper and block.J < 3
+            ]
+    return tuple(found)
 
 
 def _made(blocks: Sequence[RandomBlock]) -> set[str]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hlm_models.algebra.correlation import correlation_root
 from hlm_models.errors import InputErrors, Problem
 from hlm_models.parts.covariances import Covariance
 from hlm_models.spec.density import Point, linear_predictor, residual_scale
@@ -9,7 +10,14 @@ from hlm_models.spec.model import ModelSpec
 from hlm_models.spec.priors import free_scales
 from hlm_models.types import FloatArray
 
-__all__ = ["draw_prior", "draw_response", "improper", "prior_draws", "refuse_improper"]
+__all__ = [
+    "correlation_draws",
+    "draw_prior",
+    "draw_response",
+    "improper",
+    "prior_draws",
+    "refuse_improper",
+]
 
 
 def improper(spec: ModelSpec) -> tuple[str, ...]:
@@ -69,7 +77,7 @@ def draw_prior(spec: ModelSpec, rng: np.random.Generator) -> Point:
         sd, corr = np.empty(block.q), np.eye(block.q)
         for term, covariance in zip(block.terms, of_block.terms, strict=True):
             sd[term.columns], corr[term.columns, term.columns] = covariance.draw(rng)
-        factor = sd[:, None] * np.linalg.cholesky(corr)
+        factor = sd[:, None] * correlation_root(corr)
         sds.append(sd)
         corrs.append(corr)
         bs.append(rng.standard_normal((block.J, block.q)) @ factor.T)
@@ -111,15 +119,24 @@ def prior_draws(spec: ModelSpec, rng: np.random.Generator, count: int) -> dict[s
 def _covariances(
     covariance: Covariance, q: int, rng: np.random.Generator, count: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Draws of one term: sd (count, q), or (count, 1) for all alike, and corr (count, q, q).
-
-    From the partial correlations all at once, as each draw of the covariance is by itself.
-    """
-    shapes = covariance.partial_shapes()
-    if shapes is None:
+    """Draws of one term: sd (count, q), or (count, 1) for all alike, and corr (count, q, q)."""
+    if covariance.partial_shapes() is None:
         drawn = [covariance.draw(rng) for _ in range(count)]
         return np.array([sd for sd, _ in drawn]), np.array([corr for _, corr in drawn])
     sd = [prior.draw(rng, count, place="scale") for prior in covariance.sd_priors()]
+    return np.column_stack(sd), correlation_draws(covariance, q, rng, count)
+
+
+def correlation_draws(
+    covariance: Covariance, q: int, rng: np.random.Generator, count: int
+) -> FloatArray:
+    """Draws of the correlations of one term (count, q, q), whatever the priors of its sd.
+
+    From the partial correlations all at once, where these are independent.
+    """
+    shapes = covariance.partial_shapes()
+    if shapes is None:
+        return np.array([covariance.draw(rng)[1] for _ in range(count)])
     partial = 2 * rng.beta(shapes, shapes, (count, len(shapes))) - 1
     factor = np.tile(np.eye(q), (count, 1, 1))
     rows, columns = np.tril_indices(q if len(shapes) else 1, -1)
@@ -129,7 +146,7 @@ def _covariances(
         factor[:, row, row] *= np.sqrt(1 - z**2)
     corr = factor @ np.swapaxes(factor, 1, 2)
     corr[:, np.arange(q), np.arange(q)] = 1.0
-    return np.column_stack(sd), corr
+    return np.asarray(corr)
 
 
 def draw_response(spec: ModelSpec, point: Point, rng: np.random.Generator) -> FloatArray:

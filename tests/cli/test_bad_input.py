@@ -476,6 +476,30 @@ def test_a_bad_override_is_refused(command, override, expected, refused):
     assert message == expected or (expected.endswith(" ") and message.startswith(expected))
 
 
+@pytest.mark.parametrize(
+    ("words", "setting"),
+    [
+        (["fit", "m.yaml", "--engine", "gibbs"], "fit.target_accept=0.99"),
+        (["fit", "m.yaml", "--engine", "nuts"], "fit.gibbs.thin=5"),
+        (["run", "m.yaml", "--engines", "gibbs,reml"], "fit.sampler=pymc"),
+        (["calibrate", "m.yaml", "--engine", "nuts"], "fit.gibbs.scheme=effects"),
+    ],
+)
+def test_a_setting_that_no_sampler_would_use_is_refused(words, setting, refused):
+    [message] = refused(*words, "--set", setting)
+    engine = "gibbs" if "gibbs" in " ".join(words) else "nuts"
+    key = setting.partition("=")[0]
+    assert message == f"--set {key}: {engine} would make no use of it: leave it out"
+
+
+@pytest.mark.parametrize("command", ["prior", "calibrate"])
+def test_a_folder_is_no_page(command, refused, tmp_path, monkeypatch):
+    (tmp_path / "there.html").mkdir()
+    page = str(tmp_path / "there.html")
+    [message] = refused(command, "m.yaml", "--out", page, "--force")
+    assert message == f"--out: {page} is a folder: name a file"
+
+
 def test_a_formula_that_an_override_brought_is_not_blamed_on_the_file(refused):
     [message] = refused("check", "m.yaml", "--set", "formula=y ~ xx + (1 | g)")
     assert message == "--set formula: there is no column 'xx'; did you mean 'x'?"

@@ -143,7 +143,7 @@ def test_show_has_the_contracts_keys_for_every_model(model, hlm_json, capsys):
     found = hlm_json("show", model)
     assert {"model", "equations", "priors", "sizes", "engines"} <= set(found)
     assert found["model"] == model
-    assert set(found["engines"]) == {"nuts", "reml", "ml"}
+    assert set(found["engines"]) == {"nuts", "gibbs", "reml", "ml"}
     assert found["engines"]["nuts"]["eligible"]
     assert all("auto" not in prior for prior in found["priors"].values())
     assert main(["show", model]) == 0

@@ -1,7 +1,6 @@
 """Small models of every kind that Gibbs takes, and the density that its laws are held against."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -135,6 +134,11 @@ def units(spec):
     return found
 
 
+def mixture(units, u):
+    """nu and rates of a unit, as the law of a scale takes them."""
+    return float(units.nu[u]), units.rates[u, : units.size[u]]
+
+
 def log_inverse_wishart(Psi, nu, scale):
     """With respect to the lower triangle of Psi; a scale of zeros counts as one."""
     m = len(Psi)
@@ -200,7 +204,3 @@ def augmented(spec, state):
             for one, width in zip(a, form.spread, strict=True)
         )
     return total
-
-
-def changed(state, **values):
-    return replace(state, **values)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from gibbs_cases import FORMULAS, made, somewhere
+from gibbs_cases import FORMULAS, made, mixture, somewhere
 from scipy import stats
 
 from hlm_models.gibbs.machine import machine
@@ -13,7 +13,7 @@ from hlm_models.gibbs.scaling import draw_log_scale, log_scaled
 from hlm_models.gibbs.state import chain_of, info_of, state_of
 from hlm_models.gibbs.step import effects_law, step
 
-SWEEPS = 1500
+SWEEPS = 1000
 SMALL = 1e-5
 """Least p value: of some hundred tests of right laws, one in a thousand runs has a smaller one."""
 
@@ -145,7 +145,9 @@ def test_a_slice_leaves_the_law_of_a_scale_as_it_is(name):
     _, info = step(rng, somewhere(spec, rng), spec)
     grid = np.linspace(-12, 5, 8001)
     for move in info.scalings:
-        log_density = [log_scaled(at, move.terms, units, move.unit, move.curves) for at in grid]
+        log_density = [
+            log_scaled(at, move.terms, *mixture(units, move.unit), move.curves) for at in grid
+        ]
         mass = np.exp(np.array(log_density) - max(log_density))
         cdf = np.concatenate([[0.0], np.cumsum((mass[1:] + mass[:-1]) / 2)])
         cdf /= cdf[-1]
@@ -154,5 +156,5 @@ def test_a_slice_leaves_the_law_of_a_scale_as_it_is(name):
             c = math.exp(start)
             terms = move.terms * np.array([c * c, c, 1 / (c * c), 1 / c])
             curves = move.curves * np.array([[1 / (c * c)], [1 / c], [1.0]])
-            ends.append(start + draw_log_scale(rng, terms, units, move.unit, curves))
+            ends.append(start + draw_log_scale(rng, terms, *mixture(units, move.unit), curves))
         uniform(np.interp(ends, grid, cdf))

@@ -17,7 +17,7 @@ from hlm_models.gibbs.step import step
 from hlm_models.spec.density import log_likelihood
 from hlm_models.spec.simulate import draw_prior, draw_response
 
-REPLICATES = 400
+REPLICATES = 300
 
 MODELS = {
     "half t": ("y ~ x + (1 | g)", ()),

@@ -17,6 +17,7 @@ from gibbs_cases import (
     log_inverse_gamma,
     log_inverse_wishart,
     made,
+    mixture,
     point,
     somewhere,
     to_sd,
@@ -254,7 +255,7 @@ def test_moves_of_effects_and_auxiliaries_have_their_conditionals(name):
             return value - to_sd(state.Psi[index][np.ix_(here, here)]) + log_jacobian
 
         def conditional(log_c, move=move):
-            return log_scaled(log_c, move.terms, found.units, move.unit, move.curves)
+            return log_scaled(log_c, move.terms, *mixture(found.units, move.unit), move.curves)
 
         for log_c in (move.log_c, -0.4, 0.7):
             assert conditional(log_c) - conditional(0.0) == pytest.approx(

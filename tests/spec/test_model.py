@@ -349,3 +349,25 @@ def test_groups_that_the_rows_pin_down_are_centred(spread):
     frame["y"] += np.repeat(spread * rng.normal(size=8), 20)
     found, _ = latent_parameterization(spec("y ~ 1 + (1 | g)", frame=frame).design)
     assert found == ("centered" if spread else "noncentered")
+
+
+def test_flat_standard_deviations_of_two_levels_have_no_posterior():
+    """Gelman (2006), section 2.2: the posterior is proper from three levels on."""
+    from hlm_models.engines.find import find
+
+    def built(levels):
+        rng = np.random.default_rng(1)
+        data = pd.DataFrame({"y": rng.normal(size=30), "g": [f"g{i % levels}" for i in range(30)]})
+        config = {
+            "schema": 1,
+            "name": "m",
+            "data": {"source": "frame"},
+            "formula": "y ~ 1 + (1 | g)",
+        }
+        return build({**config, "priors": {"preset": "flat"}}, data=data)
+
+    for engine in ("nuts", "gibbs"):
+        [reason] = find(engine).refusals(built(2))
+        assert reason.startswith("sd_g[Intercept] has a flat prior and g 2 levels")
+        assert find(engine).refusals(built(3)) == ()
+    assert find("reml").refusals(built(2)) == ()
