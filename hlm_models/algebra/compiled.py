@@ -28,7 +28,12 @@ class SourcesCache(FunctionCache):  # type: ignore[misc]
         # Now, not before: what stands below in the same file was not there when this was made.
         stamps = [Path(file).stat() for file in sorted(sources(self._py_func))]
         self._cache_file._source_stamp = tuple((one.st_mtime, one.st_size) for one in stamps)
-        return super().load_overload(sig, target_context)
+        try:
+            return super().load_overload(sig, target_context)
+        except (AttributeError, ImportError):
+            # numba looks at the stamp after the entries: these name a class that has moved since.
+            self.flush()
+            return None
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:

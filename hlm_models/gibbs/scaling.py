@@ -209,7 +209,7 @@ def scale_effects(  # type: ignore[no-untyped-def] # noqa: PLR0912
 
 @compiled(error_model="numpy", no_cpython_wrapper=True)
 def shear_effects(  # type: ignore[no-untyped-def] # noqa: PLR0912
-    rng, units, effects, own, R, back, scaled, inverse_variance, M, g, C, a, move, shears, work
+    rng, units, own, R, back, scaled, inverse_variance, M, g, C, a, move, shears, work
 ):
     """Add to every effect of a unit a multiple t of every other one; else as `scale_effects`.
 

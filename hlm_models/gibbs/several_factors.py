@@ -38,8 +38,7 @@ def sweep(
     numpy.linalg.LinAlgError
         the Schur complement is not positive definite.
     """
-    ends = np.cumsum(products.q).tolist()
-    places = [slice(end - q, end) for end, q in zip(ends, products.q, strict=True)]
+    places = [slice(end - q, end) for end, q in zip(np.cumsum(products.q), products.q, strict=True)]
     Lambda = tuple(
         np.ascontiguousarray(model.R[at, at] @ chain.C[at, at] / chain.sigma[0]) for at in places
     )

@@ -70,8 +70,8 @@ def add_coupled(first, others, blocks, z, s, ends, M, N):  # type: ignore[no-unt
     """The same M and N of several groups, added; nothing else.
 
     z, s (F,) are columns and effects of the features, counted through all groups, and those of
-    group g stand from ends[g] to ends[g + 1]. first (J1, q1) and others (r,) are the scaled effects, blocks those of
-    `hlm_models.algebra.crossed_pass.several_blocks`.
+    group g stand from ends[g] to ends[g + 1]. first (J1, q1) and others (r,) are the scaled
+    effects, blocks those of `hlm_models.algebra.crossed_pass.several_blocks`.
     """
     G, H, _, HR, starts, columns, entries, factors, owner, cells, values = blocks[:11]
     q1, k, J = H.shape

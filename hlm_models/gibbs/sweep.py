@@ -222,14 +222,14 @@ def update(rng, model, chain, laws, scratch):  # type: ignore[no-untyped-def] # 
             laws.C[a, b] = chain.C[a, b]
     if scheme == JOINT:
         scale_effects(
-            rng, model.units, model.features.s, own, model.R, model.back, model.scaled, precision, M, g,
-            chain.C, laws.move, laws.terms, laws.curves, scratch.room,
+            rng, model.units, model.features.s, own, model.R, model.back, model.scaled, precision,
+            M, g, chain.C, laws.move, laws.terms, laws.curves, scratch.room,
         )  # fmt: skip
     draw_auxiliaries(rng, model.units, chain.C, chain.a, laws.a, scratch.room)
     if scheme == JOINT:
         shear_effects(
-            rng, model.units, model.features.s, own, model.R, model.back, model.scaled, precision, M, g,
-            chain.C, chain.a, laws.move, laws.shears, scratch.room,
+            rng, model.units, own, model.R, model.back, model.scaled, precision, M, g, chain.C,
+            chain.a, laws.move, laws.shears, scratch.room,
         )  # fmt: skip
     return True
 

@@ -107,6 +107,39 @@ def test_a_change_in_any_file_is_seen_and_without_one_the_cache_is_loaded(packag
     assert call() == (before | dict.fromkeys(others, -33.0), {"alone"})
 
 
+NAMED = """
+from typing import NamedTuple
+from hlm_models.algebra.compiled import compiled
+
+class Pair(NamedTuple):
+    left: float
+    right: float
+
+@compiled()
+def left(pair):
+    return pair.left
+
+print(left(Pair(1.0, 2.0)), sum(left.stats.cache_hits.values()))
+"""
+
+
+def test_a_class_among_the_arguments_may_be_renamed(tmp_path):
+    file = tmp_path / "named.py"
+
+    def call():
+        done = subprocess.run(
+            [sys.executable, "-c", "import named"], cwd=tmp_path, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    for text in (NAMED, NAMED.replace("Pair", "Couple")):
+        file.write_text(text)
+        assert call() == ["1.0", "0"]
+        assert call() == ["1.0", "1"]
+
+
 def names(function):
     return {Path(file).name for file in sources(function)}
 

@@ -1,4 +1,4 @@
-# Posteriors under shrinkage priors by rstanarm and Stan, for tests/engines/test_shrinkage.py.
+# Posteriors under shrinkage priors by rstanarm and Stan, for tests/engines/test_shrinkage_engines.py.
 #
 #   Rscript tests/golden/shrinkage.R        (from the repository root; writes tests/golden/shrinkage.json)
 #
