@@ -101,7 +101,7 @@ def resolve_priors(settings: PriorSettings, design: Design) -> Priors:
     """
     problems: list[Problem] = []
     s_y = _sd(design.y_net)
-    recipe = Recipe(design)
+    recipe = Recipe(design, settings)
     beta, joint = _beta_priors(settings, design, recipe, problems)
     known = {block.group: block for block in design.blocks}
     problems += [
@@ -147,12 +147,18 @@ def resolve_priors(settings: PriorSettings, design: Design) -> Priors:
 class Recipe:
     """What `unit_information` stands for, worked out where some prior asks for it."""
 
-    def __init__(self, design: Design) -> None:
+    def __init__(self, design: Design, settings: PriorSettings) -> None:
         self.design = design
+        self.key = "priors.preset" if settings.preset == "lecture" else "priors"
 
     @cached_property
     def found(self) -> UnitInformation:
-        return unit_information(self.design)
+        try:
+            return unit_information(self.design)
+        except InputErrors as error:
+            raise InputErrors(
+                Problem(one.message, key=self.key) for one in error.problems
+            ) from None
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -32,6 +32,8 @@ __all__ = ["UnitInformation", "unit_information"]
 NU0 = 2.0
 """Prior observations that s0^2 stands for."""
 
+REPAIR = "give each prior by its kind: normal, inverse_wishart, inverse_gamma"
+
 WIDE = 50.0
 """Prior variance of every coefficient where some are not random."""
 
@@ -96,7 +98,7 @@ def unit_information(design: Design) -> UnitInformation:
     if len(design.blocks) > 1:
         raise InputErrors.one(
             "unit_information is a recipe for one grouping factor, and this model has "
-            f"{', '.join(block.group for block in design.blocks)}: give each prior by its kind",
+            f"{', '.join(block.group for block in design.blocks)}: {REPAIR}",
             key="priors",
         )
     [block] = design.blocks
@@ -114,7 +116,7 @@ def unit_information(design: Design) -> UnitInformation:
     if not free:
         raise InputErrors.one(
             f"unit_information needs a level of {block.group} with more rows than its {block.q} "
-            "effects, and there is none: give each prior by its kind",
+            f"effects, and there is none: {REPAIR}",
             key="priors",
         )
     s20 = float(rss.sum()) / free
@@ -128,8 +130,7 @@ def unit_information(design: Design) -> UnitInformation:
     if not np.all(size > 0) or np.linalg.eigvalsh(Psi0 / np.outer(size, size))[0] < 1e-10:
         raise InputErrors.one(
             f"unit_information needs estimates of {block.q} effects that vary freely over the "
-            f"{block.J} levels of {block.group}, and their covariance is singular: give each prior "
-            "by its kind",
+            f"{block.J} levels of {block.group}, and their covariance is singular: {REPAIR}",
             key="priors",
         )
     return UnitInformation(beta0, v0, s20, Psi0, small, block.J)
