@@ -289,7 +289,7 @@ def _refuse(spec: ModelSpec, engine: Engine, settings: FitSettings) -> None:
         problems.append(
             Problem(
                 f"{settings.chains} chains of {settings.draws} draws are fewer than the {DRAWS} "
-                "among which the truth is ranked",
+                "among which the truth is ranked: ask for more, or leave both out",
                 key="fit.draws",
             )
         )

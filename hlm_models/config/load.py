@@ -274,6 +274,7 @@ _EXPECTED = {
     "model_attributes_type": "a mapping",
     "model_type": "a mapping",
     "string_type": "text",
+    "too_short": "a list of at least {min_length}",
     "tuple_type": "a list",
 }
 
