@@ -117,7 +117,9 @@ def few_rows(name):
     if spec.design.n <= ROWS:
         return spec
     frame = spec.design.table.frame().iloc[np.linspace(0, spec.design.n - 1, ROWS).astype(int)]
-    return build(formula=spec.config["formula"], data=frame.reset_index(drop=True))
+    kept = {key: spec.config[key] for key in ("formula", "allow_macro_in_z", "priors")}
+    head = {"schema": 1, "name": "m", "data": {"source": "frame"}}
+    return build(head | kept, data=frame.reset_index(drop=True))
 
 
 @pytest.mark.parametrize(
