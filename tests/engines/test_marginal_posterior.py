@@ -27,10 +27,9 @@ LATENT = {
     "radon-uranium": {"parameterization": "noncentered", "draws": 1500},
     "oats": {"parameterization": "noncentered", "draws": 1000, "target_accept": 0.95},
     "pastes": {"parameterization": "noncentered", "draws": 1500, "target_accept": 0.95},
-    "pixel": {"parameterization": "noncentered", "draws": 800, "target_accept": 0.95},
     "penicillin": {"parameterization": "noncentered", "draws": 4000},
 }
-"""How the latent form is sampled; oats, pastes and pixel are nested, penicillin is crossed."""
+"""How the latent form is sampled; oats and pastes are nested, penicillin is crossed."""
 
 CONJUGATE = {
     "dyestuff": {"draws": 3000},
