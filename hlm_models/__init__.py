@@ -8,12 +8,12 @@ if TYPE_CHECKING:
     from hlm_models.api.models import build, fit, list_models, to_pymc
     from hlm_models.api.prior import prior_predictive, prior_summary, write_prior
     from hlm_models.api.runs import load_run, run, write_report
-    from hlm_models.compare.agreement import agreement
-    from hlm_models.compare.group_ols import ad_hoc, group_ols
-    from hlm_models.compare.ladder import ladder
-    from hlm_models.compare.pointwise import log_likelihood
-    from hlm_models.compare.samplers import samplers
-    from hlm_models.compare.sensitivity import sensitivity
+    from hlm_models.comparison.agreement import agreement
+    from hlm_models.comparison.group_ols import ad_hoc, group_ols
+    from hlm_models.comparison.ladder import ladder
+    from hlm_models.comparison.samplers import samplers
+    from hlm_models.comparison.sensitivity import sensitivity
+    from hlm_models.elpd.pointwise import log_likelihood
     from hlm_models.errors import HlmError, InputErrors, RefusalError
     from hlm_models.inference.anova import anova
     from hlm_models.inference.bootstrap import bootstrap
@@ -35,8 +35,8 @@ _WHERE = {
     "HlmError": "errors",
     "InputErrors": "errors",
     "RefusalError": "errors",
-    "ad_hoc": "compare.group_ols",
-    "agreement": "compare.agreement",
+    "ad_hoc": "comparison.group_ols",
+    "agreement": "comparison.agreement",
     "anova": "inference.anova",
     "bootstrap": "inference.bootstrap",
     "build": "api.models",
@@ -48,16 +48,16 @@ _WHERE = {
     "fit": "api.models",
     "fitted": "results.extract",
     "fixef": "results.extract",
-    "group_ols": "compare.group_ols",
+    "group_ols": "comparison.group_ols",
     "hypothesis": "inference.hypotheses",
     "icc": "results.variance",
-    "ladder": "compare.ladder",
+    "ladder": "comparison.ladder",
     "leverage": "results.influence",
     "likelihood_ratio": "inference.likelihood_ratio",
     "list_models": "api.models",
     "load_fit": "results.save",
     "load_run": "api.runs",
-    "log_likelihood": "compare.pointwise",
+    "log_likelihood": "elpd.pointwise",
     "marginal_means": "inference.means",
     "predict": "results.predict",
     "prior_predictive": "api.prior",
@@ -68,9 +68,9 @@ _WHERE = {
     "refit": "inference.refit",
     "residuals": "results.extract",
     "run": "api.runs",
-    "samplers": "compare.samplers",
+    "samplers": "comparison.samplers",
     "save_fit": "results.save",
-    "sensitivity": "compare.sensitivity",
+    "sensitivity": "comparison.sensitivity",
     "simulate": "results.simulate",
     "summary": "results.summary",
     "to_pymc": "api.models",

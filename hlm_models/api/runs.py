@@ -17,9 +17,9 @@ from typing import Any
 import yaml
 
 from hlm_models.api.models import build, fit, read_config
-from hlm_models.compare.agreement import Agreement, agreement
-from hlm_models.compare.samplers import Samplers, samplers
-from hlm_models.compare.sensitivity import SensitivityRow, sensitivity_checks, sensitivity_rows
+from hlm_models.comparison.agreement import Agreement, agreement
+from hlm_models.comparison.samplers import Samplers, samplers
+from hlm_models.comparison.sensitivity import SensitivityRow, sensitivity_checks, sensitivity_rows
 from hlm_models.config.load import config_from_mapping
 from hlm_models.config.located import read_yaml
 from hlm_models.config.settings import FileSource, ModelConfig

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from hlm_models.api.inference import Inference, Intervals
     from hlm_models.api.runs import Run
     from hlm_models.calibration.calibrate import Calibration
-    from hlm_models.compare.agreement import Agreement
-    from hlm_models.compare.samplers import Samplers
+    from hlm_models.comparison.agreement import Agreement
+    from hlm_models.comparison.samplers import Samplers
     from hlm_models.inference.f_tests import FTest
     from hlm_models.parts.datasets import Dataset
     from hlm_models.results.checks import Check

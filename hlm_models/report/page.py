@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hlm_models.compare.agreement import Agreement
-from hlm_models.compare.samplers import Samplers
-from hlm_models.compare.sensitivity import SensitivityRow
+from hlm_models.comparison.agreement import Agreement
+from hlm_models.comparison.samplers import Samplers
+from hlm_models.comparison.sensitivity import SensitivityRow
 from hlm_models.design.build import RandomBlock
 from hlm_models.report import tables
 from hlm_models.report.template import filled

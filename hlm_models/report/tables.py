@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hlm_models.compare.agreement import Agreement, AgreementRow
-from hlm_models.compare.samplers import WARN, Samplers
-from hlm_models.compare.sensitivity import SensitivityRow
+from hlm_models.comparison.agreement import Agreement, AgreementRow
+from hlm_models.comparison.samplers import WARN, Samplers
+from hlm_models.comparison.sensitivity import SensitivityRow
 from hlm_models.results.checks import Check
 from hlm_models.results.fits import PointFit, PosteriorFit
 from hlm_models.results.summary import DrawRow, PointRow

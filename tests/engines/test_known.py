@@ -12,8 +12,8 @@ from scipy import stats
 import hlm_models as hlm
 from hlm_models import InputErrors, build, fit
 from hlm_models.cli import main
-from hlm_models.compare.group_ols import group_ols
-from hlm_models.compare.ladder import ladder
+from hlm_models.comparison.group_ols import group_ols
+from hlm_models.comparison.ladder import ladder
 from hlm_models.engines.find import find
 from hlm_models.errors import RefusalError
 from hlm_models.report.page import Run, render

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hlm_models.compare.agreement import Agreement, AgreementRow
+from hlm_models.comparison.agreement import Agreement, AgreementRow
 from hlm_models.results.checks import Check, graded
 from hlm_models.results.fits import PointFit, PosteriorFit
 from hlm_models.results.summary import draw_rows, point_values

@@ -10,7 +10,7 @@ from canned import canned_posterior
 from test_page import Page
 
 import hlm_models as hlm
-from hlm_models.compare.sensitivity import sensitivity_rows
+from hlm_models.comparison.sensitivity import sensitivity_rows
 from hlm_models.report.page import OVERLAID, Run
 from hlm_models.report.page import render as render_run
 from hlm_models.report.prior import render

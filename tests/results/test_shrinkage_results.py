@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 
 import hlm_models as hlm
-from hlm_models.compare.agreement import agreement
-from hlm_models.compare.sensitivity import sensitivity
+from hlm_models.comparison.agreement import agreement
+from hlm_models.comparison.sensitivity import sensitivity
 from hlm_models.engines.find import find
 from hlm_models.results.document import document
 from hlm_models.results.fits import PosteriorFit

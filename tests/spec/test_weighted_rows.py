@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from hlm_models import build
-from hlm_models.compare.pointwise import LogLikelihood
+from hlm_models.elpd.pointwise import LogLikelihood
 from hlm_models.spec.density import Point
 from hlm_models.spec.density import log_likelihood as by_row
 from hlm_models.spec.information import mean_reliability

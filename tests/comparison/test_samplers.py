@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hlm_models import build, fit
-from hlm_models.compare.samplers import samplers
+from hlm_models.comparison.samplers import samplers
 from hlm_models.errors import ModelMismatchError
 from hlm_models.results.summary import mcse, parameter_draws
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from hlm_models.algebra.group_least_squares import ALIASED, group_least_squares, group_means
-from hlm_models.compare.group_ols import GroupedRows, rows_of
+from hlm_models.comparison.group_ols import GroupedRows, rows_of
 from hlm_models.design.find_block import find_block
 from hlm_models.engines.find import require
 from hlm_models.errors import InputErrors, nearest

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 import hlm_models as hlm
-from hlm_models.compare import pointwise
+from hlm_models.comparison import pointwise
 from hlm_models.errors import InputErrors, RefusalError
 from hlm_models.results.fits import PosteriorFit
 from hlm_models.results.posterior import point_at, posterior_tree

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from hlm_models.algebra.gram import Gram
-from hlm_models.compare.integrated import integrated_log_likelihood
+from hlm_models.elpd.integrated import integrated_log_likelihood
 from hlm_models.results.checks import Check, graded
 from hlm_models.results.fits import PosteriorFit
 from hlm_models.results.point_only import posterior_only

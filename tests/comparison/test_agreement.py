@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 import hlm_models as hlm
-from hlm_models.compare.agreement import Verdict, agreement, half_sample_mode, judge
+from hlm_models.comparison.agreement import Verdict, agreement, half_sample_mode, judge
 from hlm_models.errors import ModelMismatchError
 from hlm_models.results.summary import parameter_draws, point_values
 

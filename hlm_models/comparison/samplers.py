@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from hlm_models.compare.agreement import on_its_scale
+from hlm_models.comparison.agreement import on_its_scale
 from hlm_models.errors import ModelMismatchError
 from hlm_models.results.checks import Check, graded
 from hlm_models.results.fits import PosteriorFit

@@ -10,15 +10,15 @@ from scipy import stats
 from scipy.stats import multivariate_normal
 
 import hlm_models as hlm
-from hlm_models.compare import sensitivity as room
-from hlm_models.compare.integrated import integrated_log_likelihood
-from hlm_models.compare.sensitivity import (
+from hlm_models.comparison import sensitivity as room
+from hlm_models.comparison.sensitivity import (
     SensitivityRow,
     log_prior,
     sensitivity,
     sensitivity_checks,
     sensitivity_rows,
 )
+from hlm_models.elpd.integrated import integrated_log_likelihood
 from hlm_models.errors import InputErrors, RefusalError
 from hlm_models.results.fits import PosteriorFit
 from hlm_models.results.posterior import draws_dataset, point_at

@@ -1,0 +1,1 @@
+"""Expected log predictive density of new rows and new groups: LOO, WAIC, K-fold, refits."""

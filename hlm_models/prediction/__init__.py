@@ -1,0 +1,1 @@
+"""Predictions of existing and of new groups, by posteriors and point fits alike."""
