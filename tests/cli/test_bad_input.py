@@ -795,10 +795,9 @@ def test_a_real_ctrl_c_ends_a_run_with_130_and_no_half_folder(form, stage, pause
                 break
         time.sleep(pause)
         assert process.poll() is None, before
-        sent = time.monotonic()
         process.send_signal(signal.SIGINT)
+        # Whoever goes on sampling is killed by the watchdog, and has another return code.
         out, err = process.communicate()
-        took = time.monotonic() - sent
     finally:
         watchdog.cancel()
         process.kill()
@@ -806,5 +805,4 @@ def test_a_real_ctrl_c_ends_a_run_with_130_and_no_half_folder(form, stage, pause
     assert out == ""
     assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
-    assert took < 60
     assert err.splitlines()[-1:] == ["interrupted: nothing half-written was left behind"]
