@@ -87,7 +87,8 @@ def shrinkage_weights(G: FloatArray, Psi: FloatArray, sigma2: float) -> FloatArr
     """Weights w_j = (G_j + sigma2 Psi^-1)^-1 G_j (J, q, q) of the groups' own least squares.
 
     Where all coefficients vary (Z = X), beta + b_j = w_j (OLS of group j) + (I - w_j) beta: a
-    matrix-weighted average. Where G_j is singular any least-squares solution will do. Any Psi.
+    matrix-weighted average. Where G_j is singular any least-squares solution will do. Any Psi, and
+    stacks of G and Psi that go together.
     """
     inner = np.swapaxes(_inner(G, Psi, sigma2), -1, -2)
     return np.asarray(np.linalg.solve(inner, Psi @ G))
@@ -95,4 +96,4 @@ def shrinkage_weights(G: FloatArray, Psi: FloatArray, sigma2: float) -> FloatArr
 
 def _inner(G: FloatArray, Psi: FloatArray, sigma2: float) -> FloatArray:
     """The matrices sigma2 I + G_j Psi (J, q, q), regular for any Psi >= 0."""
-    return np.asarray(sigma2 * np.eye(len(Psi)) + G @ Psi)
+    return np.asarray(sigma2 * np.eye(Psi.shape[-1]) + G @ Psi)

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hlm_models.algebra.kernel import OneFactor
+from hlm_models.algebra.kernel import NoFactor, OneFactor
 from hlm_models.types import FloatArray
 
 if TYPE_CHECKING:
     from hlm_models.algebra.crossed import Sweep
 
-__all__ = ["Profiled", "full_deviance", "profiled"]
+__all__ = ["Profiled", "Swept", "full_deviance", "profiled"]
+
+type Swept = NoFactor | OneFactor | Sweep
+"""One pass at some Lambda, for any number of factors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +41,7 @@ class Profiled:
     M: tuple[FloatArray, ...]
 
 
-def profiled(
-    found: "OneFactor | Sweep", n: int, *, reml: bool, sigma: float | None = None
-) -> Profiled:
+def profiled(found: Swept, n: int, *, reml: bool, sigma: float | None = None) -> Profiled:
     """Criterion and its derivative from one pass of the kernel; `sigma` is given where known.
 
     Source: Bates et al. (2015), doi:10.18637/jss.v067.i01, equations (35) for ML and (41) for REML.
@@ -62,7 +63,7 @@ def profiled(
 
 
 def full_deviance(
-    found: "OneFactor | Sweep", n: int, sigma: float, *, reml: bool
+    found: Swept, n: int, sigma: float, *, reml: bool
 ) -> tuple[float, tuple[FloatArray, ...], float]:
     """Minus twice the (restricted) log likelihood at a given sigma, beta profiled out.
 
@@ -73,7 +74,7 @@ def full_deviance(
 
 
 def _deviance(
-    found: "OneFactor | Sweep",
+    found: Swept,
     n: int,
     sigma: float,
     beta: FloatArray,

@@ -177,6 +177,25 @@ class Sweep:
             found[rows] += np.einsum("rm,rm->m", w, self.inverse.times(w))
         return found
 
+    def quadratic_of_all(self, z: tuple[FloatArray, ...]) -> float:
+        """Conditional variance over sigma^2 of the sum of z_f' b_f over all levels, z_f (J_f, q_f).
+
+        As `quadratic` has it of one row: the w of the levels of the first factor add up.
+        """
+        blocks, found = self.blocks, 0.0
+        w = np.concatenate(
+            [(part @ Lambda).ravel() for part, Lambda in zip(z[1:], self.Lambda[1:], strict=True)]
+        )
+        step = max(1, 4_000_000 // blocks.size)
+        for lo in range(0, blocks.J[0], step):
+            level = np.arange(lo, min(lo + step, blocks.J[0]))
+            part = np.zeros((blocks.size, len(level)))
+            found += _start_rows(
+                z[0][level], level, self.E, blocks.starts, blocks.columns, self.K, part
+            ).sum()
+            w += part.sum(axis=1)
+        return float(found + w @ self.inverse.times(w[:, None])[:, 0])
+
     def covariance(self, z: tuple[FloatArray, ...], level: tuple[IntArray, ...]) -> FloatArray:
         """Conditional covariances over sigma^2 of sum_f z_f' b_f among rows: (m, m).
 

@@ -15,6 +15,7 @@ from hlm_models.types import FloatArray, IntArray, frozen
 __all__ = [
     "Gram",
     "Scaling",
+    "column_products",
     "cross_products",
     "least_squares",
     "orthogonal",
@@ -53,7 +54,9 @@ class Gram:
     def with_response(self, right: tuple[FloatArray, ...], total: FloatArray) -> Self:
         """The blocks of another response, from its `response_products`."""
         H, T = self.H.copy(), self.T.copy()
-        H[:, -1], T[-1], T[:, -1] = right[0].T, total, total
+        T[-1], T[:, -1] = total, total
+        for part in right:
+            H[:, -1] = part.T
         return replace(self, H=frozen(H), T=frozen(T), sample=None)
 
 
@@ -121,7 +124,7 @@ def triangle(
     """
     k = columns.shape[1]
     if k and len(columns) >= CHUNK:
-        product = _product(columns, None, scale, root_weights)[:, :k]
+        product = column_products(columns, None, scale, root_weights)[:, :k]
         size = np.sqrt(np.diag(product))
         if (size > 0).all() and np.linalg.cond(product / np.outer(size, size)) < CLEAR:
             return np.linalg.cholesky(product).T
@@ -149,10 +152,10 @@ def least_squares(
     columns: FloatArray, y: FloatArray, scale: Scaling, *, root_weights: FloatArray | None = None
 ) -> FloatArray:
     """Coefficients (k,) of y on scaled columns that are orthogonal, their rows weighted."""
-    return _product(columns, y, scale, root_weights)[:, -1] / len(y)
+    return column_products(columns, y, scale, root_weights)[:, -1] / len(y)
 
 
-def _product(
+def column_products(
     columns: FloatArray, y: FloatArray | None, scale: Scaling, root_weights: FloatArray | None
 ) -> FloatArray:
     """Cross-products (k, k + 1) of the scaled and weighted columns among each other and with y."""

@@ -22,6 +22,7 @@ from hlm_models.algebra.gram import Gram
 from hlm_models.types import FloatArray, IntArray
 
 __all__ = [
+    "NoFactor",
     "OneFactor",
     "Pass",
     "add_levels",
@@ -51,6 +52,32 @@ class Pass:
     S: FloatArray
     N: FloatArray
     D: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class NoFactor:
+    """What a pass comes to without factors: V is the identity, S is T, and there is no b."""
+
+    S: FloatArray
+
+    @property
+    def logdet(self) -> float:
+        return 0.0
+
+    def derivative(self, weight: float, F: FloatArray) -> tuple[FloatArray, ...]:  # noqa: ARG002
+        return ()
+
+    def gains(self) -> tuple[FloatArray, ...]:
+        return ()
+
+    def effects(self, v: FloatArray) -> tuple[FloatArray, ...]:  # noqa: ARG002
+        return ()
+
+    def effect_covariances(self) -> tuple[FloatArray, ...]:
+        return ()
+
+    def quadratic(self, z: tuple[FloatArray, ...], level: tuple[IntArray, ...]) -> float:  # noqa: ARG002
+        return 0.0
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,7 @@ def _resolve(
         reml=config.reml,
         config=used,
         identity=json.dumps(identity, sort_keys=True),
-        notes=(*table.notes, *design.confounded, *priors.notes),
+        notes=(*formula.notes, *table.notes, *design.confounded, *priors.notes),
         seconds={"read": read - started, "build": time.perf_counter() - read},
     )
 

@@ -45,7 +45,7 @@ class NumberColumn:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelColumn:
-    """One label a row: row i has `labels[codes[i]]`; every label occurs.
+    """One label a row: row i has `labels[codes[i]]`; in a table that was read, every label occurs.
 
     `kept` says that the order of the labels is the data's own, as of a Categorical.
     """

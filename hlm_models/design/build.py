@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from hlm_models.algebra.gram import (
     CHUNK,
     Gram,
     Scaling,
+    column_products,
     cross_products,
     least_squares,
     orthogonal,
@@ -21,7 +22,7 @@ from hlm_models.algebra.gram import (
     triangle,
 )
 from hlm_models.config.settings import Contrast, ContrastSettings
-from hlm_models.data.table import LabelColumn, Table
+from hlm_models.data.table import Column, LabelColumn, NumberColumn, Table
 from hlm_models.design.columns import Encoding, encode
 from hlm_models.design.contrasts import Factor, find_factors
 from hlm_models.design.formula import Formula, RandomTerm, joined, merged, names_in
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     # With its compiled loops it takes long to import, and one group does without it.
     from hlm_models.algebra.coupling import Coupled
 
-__all__ = ["Design", "RandomBlock", "Term", "build_design"]
+__all__ = ["DEPENDENT", "Design", "RandomBlock", "Term", "build_design"]
+
+DEPENDENT = 1e-10
+"""Columns whose cross-products have eigenvalues so far apart are dependent."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,9 @@ class Design:
     `weights` (n,) are precisions, residual variance sigma^2 / w_i; `offset` (n,) is added to the
     linear predictor; both with the columns that they are. Where a column holds the residual
     standard deviations themselves, `known_sd_column`, weights are their inverse squares and sigma
-    is 1. `y` stays as it was read. `factors` says how columns of labels are coded.
+    is 1. `y` stays as it was read. `factors` says how columns of labels are coded. `whole` is False
+    where rows were left out after the scaling was found, so that columns need not be orthogonal in
+    it, nor have a level any rows.
     """
 
     formula: Formula
@@ -115,6 +121,7 @@ class Design:
     offset_column: str | None
     known_sd_column: str | None
     factors: tuple[Factor, ...]
+    whole: bool = True
 
     @property
     def n(self) -> int:
@@ -153,8 +160,60 @@ class Design:
     @cached_property
     def y_fit(self) -> FloatArray:
         """Coefficients (p,) of y_net on the scaled X, taken off it before cross-products."""
-        return frozen(
-            least_squares(self.X, self.y_net, self.x_scaling, root_weights=self.root_weights)
+        if self.whole:
+            return frozen(
+                least_squares(self.X, self.y_net, self.x_scaling, root_weights=self.root_weights)
+            )
+        products = self._column_products
+        return frozen(np.linalg.lstsq(products[:, :-1], products[:, -1], rcond=DEPENDENT)[0])
+
+    def dependent(self, places: Sequence[int]) -> tuple[str, ...]:
+        """Coefficients, of those at `places`, that the rows do not tell apart; none where whole."""
+        at = list(places)
+        if self.whole or not at:
+            return ()
+        Q, T = np.linalg.qr(self.x_scaling.R[:, at])
+        values, axes = np.linalg.eigh(Q.T @ self._column_products[:, :-1] @ Q)
+        null = np.linalg.solve(T, axes[:, values <= DEPENDENT * values[-1]])
+        # In units of the columns, so that one of small numbers is not taken for a large part.
+        size = np.abs(null).sum(axis=1) * self.x_scaling.unit[at]
+        return tuple(
+            self.coef[k] for k, one in zip(at, size, strict=True) if one > 1e-6 * max(size)
+        )
+
+    @cached_property
+    def _column_products(self) -> FloatArray:
+        """X_s'X_s and X_s'y (p, p + 1) over n, of the scaled X_s and the rows weighted."""
+        return column_products(self.X, self.y_net, self.x_scaling, self.root_weights) / self.n
+
+    def keeping(self, rows: IntArray) -> "Design":
+        """The design of some of the rows, its columns, their scaling and its levels as they are."""
+
+        def part(values: FloatArray | None) -> FloatArray | None:
+            return None if values is None else frozen(values[rows])
+
+        def wide(values: FloatArray) -> FloatArray:
+            # The layout that compiled code is there for.
+            return frozen(np.asfortranarray(values[rows]))
+
+        columns: dict[str, Column] = {
+            name: NumberColumn(frozen(column.values[rows]), column.name)
+            if isinstance(column, NumberColumn)
+            else replace(column, codes=frozen(column.codes[rows]))
+            for name, column in self.table.columns.items()
+        }
+        return replace(
+            self,
+            table=replace(self.table, columns=columns, n=len(rows)),
+            y=frozen(self.y[rows]),
+            X=wide(self.X),
+            blocks=tuple(
+                replace(block, z=wide(block.z), level=frozen(block.level[rows]))
+                for block in self.blocks
+            ),
+            weights=part(self.weights),
+            offset=part(self.offset),
+            whole=False,
         )
 
     @cached_property
@@ -198,15 +257,21 @@ class Design:
             root_weights=self.root_weights,
         )
 
-    def gram(self, block: RandomBlock) -> Gram:
-        """Gram blocks of one group in scaled coordinates."""
+    def gram(self, block: RandomBlock | None) -> Gram:
+        """Gram blocks of one group in scaled coordinates; of none, with T alone and no level."""
+        if block is None:
+            z, level, J = np.zeros((self.n, 0)), np.zeros(self.n, dtype=np.int64), 0
+            scale = scaling(z, constant=None)
+        else:
+            z, level, J = block.z, block.level, block.J
+            scale = self.z_scalings[[one is block for one in self.blocks].index(True)]
         return cross_products(
-            block.z,
-            block.level,
-            block.J,
+            frozen(z),
+            frozen(level),
+            J,
             self.X,
             self.y_net,
-            z_scaling=self.z_scalings[[one is block for one in self.blocks].index(True)],
+            z_scaling=scale,
             x_scaling=self.x_scaling,
             y_fit=self.y_fit,
             root_weights=self.root_weights,
@@ -271,6 +336,14 @@ def build_design(
     scaled = scaling(X, constant=_position("Intercept", encoding.names))
     R = triangle(X, scaled)
     problems += _rank_problems(R, len(X), encoding)
+    if not encoding.names and not blocks and known_sd is not None:
+        problems.append(
+            Problem(
+                "there is nothing to estimate: no coefficient, no random term, and the residual "
+                "standard deviations are known",
+                key="formula",
+            )
+        )
     sides = [("X", encoding), *((b.group, side) for b in blocks for side in b.encodings)]
     for where, side in sides:
         names = side.names

@@ -16,9 +16,15 @@ def find_block(design: Design, group: str | None, *, key: str = "group") -> Rand
     Raises
     ------
     InputErrors
-        there is no such group, or there are several and none is named.
+        there is no such group, none at all, or there are several and none is named.
     """
     known = {block.group: block for block in design.blocks}
+    if not known:
+        raise InputErrors.one(
+            "this takes a model with a group, and the formula of this one has no random term: add "
+            "one, such as (1 | group)",
+            key=key,
+        )
     names = ", ".join(known)
     if group is None and len(known) > 1:
         raise InputErrors.one(f"the model has several groups, name one of them: {names}", key=key)

@@ -20,6 +20,11 @@ TRANSFORMS = ("I", "center", "exp", "log", "scale", "sqrt")
 FUNCTIONS = ("C", "I", "bs", "center", "exp", "log", "poly", "scale", "sqrt")
 """Calls that a formula may make; everything else is refused."""
 
+INDEPENDENT = (
+    "the formula has no random term: rows are taken as independent; where they come in groups, "
+    "add one, such as (1 | group)"
+)
+
 _WORD = r"[^\W\d]\w*|`[^`]+`"
 """The name of a column."""
 
@@ -50,7 +55,10 @@ class RandomTerm:
 
 @dataclass(frozen=True)
 class Formula:
-    """A parsed formula: `response ~ common + offset(column) + random terms`."""
+    """A parsed formula: `response ~ common + offset(column) + random terms`.
+
+    Without random terms it is that of a plain regression.
+    """
 
     text: str
     response: str
@@ -68,6 +76,11 @@ class Formula:
     def groups(self) -> tuple[str, ...]:
         """Groups in the order of the formula, each once."""
         return tuple(dict.fromkeys(term.group for term in self.random))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever wrote the formula may have forgotten."""
+        return () if self.random else (INDEPENDENT,)
 
 
 def parse(text: str) -> Formula:
@@ -106,8 +119,6 @@ def parse(text: str) -> Formula:
             _fail(f"a random term cannot be subtracted: leave '- {piece}' out")
         else:
             random += _random_terms(inner)
-    if not random:
-        _fail("there is no random term; add one, such as (1 | group)")
     rhs = " ".join(common).removeprefix("+ ") or "1"
     found = Formula(text.strip(), response, rhs, tuple(random), offset)
     if "Intercept" in (*found.predictors, *found.groups, *names_in(response)):

@@ -33,6 +33,13 @@ def refusals(spec: ModelSpec) -> tuple[str, ...]:
             )
     if spec.design.n <= spec.design.p:
         reasons.append(f"{spec.design.p} coefficients for {spec.design.n} rows")
+    elif names := spec.design.dependent(range(spec.design.p)):
+        reasons.append(f"{', '.join(names)} cannot be told apart in the rows that are left")
+    reasons += [
+        f"{block.group} has rows in one level only: a variance between groups cannot be estimated"
+        for block in spec.blocks
+        if np.count_nonzero(block.sizes) == 1 < block.J
+    ]
     large = None if reasons else spec.marginal.too_large
     return (large,) if large else tuple(reasons)
 

@@ -98,8 +98,12 @@ def _variances(
     progress(Step("loading compiled code, which is made on first use"))
     from hlm_models.target.density import target
 
-    found = target(spec) if settings.sampler == "nutpie" else None
-    if found is None:
+    found = target(spec)
+    if found is not None and not found.size:
+        # Sigma is known, and all else is drawn exactly: no sampler has anything to do.
+        size = (settings.chains, settings.draws)
+        return found.coordinates.values(np.zeros((*size, 0))), {"diverging": np.zeros(size, bool)}
+    if found is None or settings.sampler != "nutpie":
         from hlm_models.target.draws import variances_of
 
         raw = _graph_draws(spec, "marginal", settings, seed, progress)

@@ -69,7 +69,9 @@ class Machine:
         products = self.spec.marginal.products
         try:
             if isinstance(products, Gram):
-                [one], [effects] = b, kept.b
+                # Without groups there is one of no levels.
+                [one] = b or (np.zeros((0, 0)),)
+                [effects] = kept.b or (np.zeros((0, 0, 0)),)
                 done = one_factor.record(
                     rng, self.model, one_factor.new_levels(products), chain, one[None], self.laws,
                     self.scratch, thin, (kept.beta, kept.sigma, kept.Psi, effects),

@@ -49,7 +49,8 @@ def model(spec: ModelSpec, scheme: Scheme) -> tuple[Model, Sizes]:
     Raises
     ------
     RefusalError
-        the scheme is `coefficients`, and there are several groups, or no effect has a coefficient.
+        the scheme is `coefficients`, and there is no group, or several, or no effect has a
+        coefficient.
     """
     design, p = spec.design, spec.design.p
     forward = np.array(design.x_scaling.R, dtype=np.float64, order="C").reshape(p, p)
@@ -69,7 +70,8 @@ def model(spec: ModelSpec, scheme: Scheme) -> tuple[Model, Sizes]:
     rest = np.setdiff1d(np.arange(p), centred)
     d = len(centred)
     features = _features(spec, units, every=scheme == "joint")
-    sizes = [CODES[scheme], spec.priors.sigma is not None, spec.blocks[0].J]
+    levels = spec.blocks[0].J if spec.blocks else 0
+    sizes = [CODES[scheme], spec.priors.sigma is not None, levels]
     found = Model(
         T=np.array(spec.marginal.products.T, order="C"),
         forward=forward,
@@ -153,7 +155,7 @@ def _units(spec: ModelSpec) -> Units:
                 forms.append(form)
                 at += wide
         start += block.q
-    w = max(size)
+    w = max(size, default=0)
     scale, spread = np.zeros((len(forms), w, w)), np.ones((len(forms), w))
     for u, form in enumerate(forms):
         scale[u, : size[u], : size[u]] = form.scale
@@ -226,8 +228,8 @@ def _regression(forward: FloatArray, places: IntArray) -> Regression:
 
 def _centred(spec: ModelSpec) -> tuple[IntArray, IntArray]:
     """Effects (d,) whose column is one of X too, and the places (d,) of these in beta."""
-    if len(spec.blocks) > 1:
-        groups = ", ".join(block.group for block in spec.blocks)
+    if len(spec.blocks) != 1:
+        groups = ", ".join(block.group for block in spec.blocks) or "none"
         raise RefusalError(
             "gibbs: refused: the scheme coefficients draws coefficients of one group, and here "
             f"are {groups}: use joint or effects"

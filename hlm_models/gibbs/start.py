@@ -5,6 +5,7 @@ import numpy as np
 from hlm_models.gibbs.machine import machine
 from hlm_models.gibbs.state import State, chain_of
 from hlm_models.gibbs.sweep import Chain, Model
+from hlm_models.spec.marginal import end_to_end
 from hlm_models.spec.model import ModelSpec
 from hlm_models.target.start import Estimates
 from hlm_models.types import FloatArray
@@ -63,7 +64,7 @@ def start(
 def _auxiliaries(model: Model, Psi: list[FloatArray]) -> FloatArray:
     """The a (U, w) of every unit, one over the mean of its conditional law's inverse."""
     units = model.units
-    precisions = np.concatenate([np.diag(np.linalg.inv(one)) for one in Psi])
+    precisions = end_to_end([np.diag(np.linalg.inv(one)) for one in Psi])
     found = np.ones(units.spread.shape)
     for u, (f, m) in enumerate(zip(units.first, units.size, strict=True)):
         rate = units.df[u] * precisions[f : f + m] + units.spread[u, :m] ** -2.0

@@ -57,9 +57,9 @@ def to_pymc_latent(
 
 
 def _level_means(X: FloatArray, block: RandomBlock) -> FloatArray:
-    """Means (J, p) of the columns of X over the rows of each level."""
+    """Means (J, p) of the columns of X over the rows of each level; zeros where it has none."""
     sums = np.column_stack([np.bincount(block.level, column, block.J) for column in X.T])
-    return np.asarray(sums / block.sizes[:, None])
+    return np.asarray(sums / np.maximum(block.sizes, 1)[:, None])
 
 
 def _effects(block: RandomBlock, prior: BlockPrior, around: Any | None, *, centred: bool) -> Any:

@@ -52,7 +52,7 @@ def to_pymc_marginal(spec: ModelSpec) -> pm.Model:
             sd, factor = covariance(block, prior)
             factors.append(pt.dot(_data(f"R_{block.group}", scale.R), sd[:, None] * factor))
         sigma = spec.residual.scale(sigma)
-        lam = pt.concatenate([factor.ravel() for factor in factors]) / sigma
+        lam = pt.concatenate([factor.ravel() for factor in factors] or [np.zeros(0)]) / sigma
         arrays = [_data(f"likelihood_{i}", one) for i, one in enumerate(_arrays(spec, split))]
         several = len(spec.blocks) > 1
         value, _ = Integrated(several=several)(lam, pt.log(sigma), m, *arrays)

@@ -52,7 +52,10 @@ def approximation(fit: Fit, df: str) -> Approximation:
                 f"no degrees of freedom: {check.message}; leave out a random term, or what takes "
                 "its place in the fixed part"
             )
-    return Satterthwaite(fit) if method(df) == "satterthwaite" else kenward_roger(fit)
+    if method(df) == "satterthwaite" or (fit.engine == "reml" and not fit.spec.blocks):
+        # Of a regression Kenward and Roger's method is the same: exact, on n - p df.
+        return Satterthwaite(fit)
+    return kenward_roger(fit)
 
 
 def method(name: str) -> Method:

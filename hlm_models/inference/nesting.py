@@ -12,7 +12,7 @@ from hlm_models.errors import InputErrors, RefusalError
 from hlm_models.spec.model import ModelSpec
 from hlm_models.types import FloatArray, IntArray
 
-__all__ = ["More", "more", "written"]
+__all__ = ["More", "more", "outside", "written"]
 
 INSIDE = 1e-8
 """What of a column may lie outside the span of others, relative to it."""
@@ -41,9 +41,9 @@ def more(smaller: ModelSpec, larger: ModelSpec) -> More:
         the smaller model is not nested in the larger one, or not in a way that is seen here.
     """
     _same_data(smaller, larger)
-    outside = _outside(smaller.design.X, larger.design.X)
-    if outside.size:
-        names = ", ".join(smaller.design.coef[k] for k in outside.tolist())
+    beyond = outside(smaller.design.X, larger.design.X)
+    if beyond.size:
+        names = ", ".join(smaller.design.coef[k] for k in beyond.tolist())
         raise _refused(
             f"{names} of the fixed part is no combination of the larger model's columns",
             "is not nested",
@@ -146,8 +146,8 @@ def _first(block: RandomBlock) -> IntArray:
     return first[block.level]
 
 
-def _outside(columns: FloatArray, others: FloatArray) -> IntArray:
-    """Which of the columns (n, k) are no combination of the others (n, m)."""
+def outside(columns: FloatArray, others: FloatArray) -> IntArray:
+    """Which (up to k) of the columns (n, k) are no combination of the others (n, m)."""
     m, R = others.shape[1], np.zeros((0, others.shape[1] + columns.shape[1]))
     for lo in range(0, len(columns), CHUNK):
         rows = slice(lo, lo + CHUNK)
@@ -196,7 +196,7 @@ def _new_effects(block: RandomBlock, small: Sequence[_Piece], large: Sequence[_P
     for piece in homeless:
         # One variance that several effects share may come apart into one for each.
         apart = piece.shared and all(
-            any(home.q == 1 and not _outside(column[:, None], home.z).size for home in large)
+            any(home.q == 1 and not outside(column[:, None], home.z).size for home in large)
             for column in piece.z.T
         )
         if not apart:
@@ -211,4 +211,4 @@ def _within(piece: _Piece, home: _Piece) -> bool:
     """Whether every covariance of the piece is one of the home's."""
     if home.shared:
         return piece.shared and np.array_equal(piece.z, home.z)
-    return not _outside(piece.z, home.z).size
+    return not outside(piece.z, home.z).size

@@ -15,9 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from hlm_models.algebra.criterion import full_deviance, profiled
-from hlm_models.algebra.crossed import Sweep
-from hlm_models.algebra.kernel import OneFactor
+from hlm_models.algebra.criterion import Swept, full_deviance, profiled
 from hlm_models.algebra.search import Found, minimise
 from hlm_models.spec.marginal import Marginal, lower_factor
 from hlm_models.types import FloatArray, IntArray
@@ -87,7 +85,7 @@ def coefficient(marginal: Marginal, k: int, theta: FloatArray) -> Slice:
 
 
 def _held(
-    found: OneFactor | Sweep, n: int, row: FloatArray, value: float, *, sigma: float | None
+    found: Swept, n: int, row: FloatArray, value: float, *, sigma: float | None
 ) -> tuple[float, tuple[FloatArray, ...]]:
     """Deviance, and its derivatives with respect to each P, where row @ beta = value."""
     p = len(row)

@@ -17,6 +17,8 @@ FLAT = 1e-7
 NEAR = 1e-6
 """A criterion may stand so far above the minimum of its local quadratic."""
 
+CLOSED_FORM = "without random terms the estimates are least squares in closed form"
+
 
 def certificate(
     spec: ModelSpec, best: Found, at: Profiled, starts: tuple[float, ...]
@@ -25,9 +27,11 @@ def certificate(
 
     At an optimum M Lambda = 0 and M is non-negative on the null space of Lambda', M the derivative
     of the criterion with respect to P = Lambda Lambda'. Where a shared variance is zero, the sum
-    of M's diagonal, weighted as P is, is non-negative.
+    of M's diagonal, weighted as P is, is non-negative. Without groups nothing was searched.
     """
     marginal = spec.marginal
+    if not spec.blocks:
+        return (graded("gradient", best.decrease, fail=NEAR, message=CLOSED_FORM),)
     outward = 0.0
     smallest: dict[str, float] = {}
     factors = marginal.factors(best.x)

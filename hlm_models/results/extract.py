@@ -52,7 +52,7 @@ def ranef(fit: PointFit) -> "pd.DataFrame":
     """Conditional means of the random effects, one row an effect of a level.
 
     Columns group, effect, level, b and sd, the conditional standard deviation given theta and
-    beta, as `as.data.frame(ranef(fit))` of lme4 has it.
+    beta, as `as.data.frame(ranef(fit))` of lme4 has it. Of a model without groups it is empty.
     """
     import pandas as pd
 
@@ -71,7 +71,8 @@ def ranef(fit: PointFit) -> "pd.DataFrame":
                 }
             )
         )
-    return pd.concat(parts, ignore_index=True)
+    columns = ["group", "effect", "level", "b", "sd"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
 def coef(fit: PointFit, group: str | None = None) -> "pd.DataFrame":

@@ -50,13 +50,13 @@ class Description:
 def describe(spec: ModelSpec) -> Description:
     """Equations, formula, priors with their numbers, and sizes of a model."""
     design = spec.design
-    one = len(spec.blocks) == 1
+    levels = _by_level(spec, spec.blocks[0]) if len(spec.blocks) == 1 else _composite(spec)
     sizes = [("rows", design.n), *((block.group, block.J) for block in spec.blocks)]
     return Description(
         name=spec.name,
         about=spec.about,
         formula=design.formula.text,
-        equations=_by_level(spec, spec.blocks[0]) if one else _composite(spec),
+        equations=levels,
         priors=_prior_rows(spec),
         sizes=tuple(sizes),
         factors=design.factors,
@@ -129,6 +129,8 @@ def _composite(spec: ModelSpec) -> tuple[tuple[str, tuple[str, ...]], ...]:
         structured = block.q > 1 and any(not term.correlated for term in block.terms)
         laws.append(f"{law},  Ψ_{g} {_structure(block, prior)}" if structured else law)
     head = f"{design.formula.response}ᵢ = {' + '.join(fixed)}"
+    if not spec.blocks:
+        return ((f"Rows i = 1..{design.n:,}", (head + _residual(spec),)),)
     tail = f"     + {' + '.join(random)}{_residual(spec)}"
     return (
         (f"Rows i = 1..{design.n:,}", (head, tail)),

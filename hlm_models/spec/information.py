@@ -33,6 +33,8 @@ tenth is, as InstEval has it (docs/sampling.md)."""
 def mean_reliability(design: Design) -> float:
     """Mean over levels of tau^2 / (tau^2 + sigma^2 / n_j), for the group with the most levels.
 
+    Levels without rows do not count; of fewer than two others nothing is known, and it is zero.
+
     tau^2 and sigma^2 by the analysis of variance of the residuals of least squares on X. With
     weights, all sums over rows are weighted, and n_j is the sum of the weights of a level. A sigma
     that is known is taken as it is.
@@ -40,22 +42,25 @@ def mean_reliability(design: Design) -> float:
     Source: Searle, Casella and McCulloch (1992), Variance Components, section 3.6.
     """
     block = design.blocks[0]
-    if design.sigma is None and design.n <= block.J:
+    there = block.sizes > 0
+    J = int(np.count_nonzero(there))
+    if J < 2 or (design.sigma is None and design.n <= J):
         return 0.0
     rest = design.y_net.copy()
     for lo in range(0, design.n, CHUNK):
         rest[lo : lo + CHUNK] -= design.x_scaling.apply(design.X[lo : lo + CHUNK]) @ design.y_fit
     w = design.weights
-    sizes = np.bincount(block.level, w, block.J)
+    level = (np.cumsum(there) - 1)[block.level]
+    sizes = np.bincount(level, w, J)
     total = float(np.sum(sizes))
-    sums = np.bincount(block.level, rest if w is None else w * rest, block.J)
+    sums = np.bincount(level, rest if w is None else w * rest, J)
     means, mean = sums / sizes, float(np.sum(sums)) / total
-    squares = (rest - means[block.level]) ** 2
-    within = float(np.sum(squares if w is None else w * squares)) / max(design.n - block.J, 1)
+    squares = (rest - means[level]) ** 2
+    within = float(np.sum(squares if w is None else w * squares)) / max(design.n - J, 1)
     if design.sigma is not None:
         within = design.sigma**2
-    between = float(np.sum(sizes * (means - mean) ** 2)) / (block.J - 1)
-    typical = (total - float(np.sum(sizes**2)) / total) / (block.J - 1)
+    between = float(np.sum(sizes * (means - mean) ** 2)) / (J - 1)
+    typical = (total - float(np.sum(sizes**2)) / total) / (J - 1)
     tau2 = max(between - within, 0.0) / typical
     if tau2 == 0.0:
         return 0.0
@@ -80,8 +85,9 @@ def choose_parameterization(
     joint = priors.shrinkage
     hyper = 0 if joint is None else joint.law.free(joint.count)
     sampled = scales + pairs + free + hyper + (design.sigma is None)
-    text = f"{sampled} number{'s are' if sampled > 1 else ' is'} sampled; all effects"
-    text += f" and {design.p - free} of {design.p} coefficients" if free else " and coefficients"
+    text = f"{sampled} number{' is' if sampled == 1 else 's are'} sampled; "
+    text += "all effects and " if design.blocks else ""
+    text += f"{design.p - free} of {design.p} coefficients" if free else "coefficients"
     text += " are drawn exactly after them"
     others = sum(block.J * block.q for block in design.blocks[1:])
     if others <= SMALL:
@@ -108,6 +114,8 @@ def latent_parameterization(design: Design) -> tuple[Parameterization, str]:
     Source: Papaspiliopoulos, Roberts and Skold (2007), doi:10.1214/088342307000000014: the better
     of the two depends on how informative the data are about each effect.
     """
+    if not design.blocks:
+        return "noncentered", "without groups there is nothing to centre"
     block = max(design.blocks, key=lambda block: block.q)
     if block.q > 1:
         return "noncentered", f"{block.group} has {block.q} effects a level"

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from hlm_models.algebra.criterion import Profiled, full_deviance, profiled
+from hlm_models.algebra.criterion import Profiled, Swept, full_deviance, profiled
 from hlm_models.algebra.gram import Gram, Scaling, response_products
-from hlm_models.algebra.kernel import OneFactor, one_factor
+from hlm_models.algebra.kernel import NoFactor, one_factor
 from hlm_models.design.build import Design, Term
 from hlm_models.errors import InputErrors, RefusalError
 from hlm_models.parts.covariances import Structure
@@ -23,9 +23,8 @@ from hlm_models.types import FloatArray, IntArray, frozen
 
 if TYPE_CHECKING:
     from hlm_models.algebra.coupling import Coupled
-    from hlm_models.algebra.crossed import Sweep
 
-__all__ = ["Entries", "Marginal", "Part", "SecondOrder", "lower_factor"]
+__all__ = ["Entries", "Marginal", "Part", "SecondOrder", "end_to_end", "lower_factor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ class SecondOrder:
         free = slice(m - self.known)
         scale = np.outer(unit[free], unit[free])
         values, axes = np.linalg.eigh(self.curvature[free, free] / 2 * scale)
-        keep = values > 1e-9 * float(values.max())
+        keep = values > 1e-9 * float(values.max(initial=0.0))
         found = np.zeros((m, m))
         found[free, free] = (axes[:, keep] / values[keep]) @ axes[:, keep].T * scale
         return found
@@ -145,13 +144,13 @@ class Marginal:
         """Cross-products of the scaled columns."""
         if self.kept is not None:
             return self.kept[1]
-        [first, *others] = self.design.blocks
-        return self.design.coupled if others else self.design.gram(first)
+        blocks = self.design.blocks
+        return self.design.coupled if len(blocks) > 1 else self.design.gram(*blocks or (None,))
 
     @property
     def too_large(self) -> str | None:
         """Why the cross-products of several groups cannot be factorised; None where they can."""
-        if len(self.design.blocks) == 1:
+        if len(self.design.blocks) < 2:
             return None
         from hlm_models.algebra import schur
 
@@ -165,7 +164,7 @@ class Marginal:
 
     def one_thread(self) -> AbstractContextManager[object]:
         """One BLAS thread where there are dense factors: several would wait for each other."""
-        if len(self.design.blocks) == 1:
+        if len(self.design.blocks) < 2:
             return nullcontext()
         from hlm_models.algebra.schur import one_thread
 
@@ -235,11 +234,14 @@ class Marginal:
 
     @cached_property
     def effects(self) -> tuple[tuple[Term, int], ...]:
-        """Every term with the number of its effects; of a shared variance, those that occur."""
+        """Every term with the number of its effects, those of levels without rows left out.
+
+        Of a shared variance, those that occur.
+        """
         found = []
         for block, structures in zip(self.design.blocks, self.structures, strict=True):
             for term, structure in zip(block.terms, structures, strict=True):
-                count = block.J * term.q
+                count = int(np.count_nonzero(block.sizes)) * term.q
                 if structure == "shared":
                     # Effects that no row has leave the one variance as it is.
                     rows = [block.level[column != 0] for column in block.z[:, term.columns].T]
@@ -286,7 +288,7 @@ class Marginal:
             if average:
                 total /= np.bincount(entries.index, entries.weight**2, entries.size)
             found.append(total)
-        return np.concatenate(found)
+        return end_to_end(found)
 
     def start(self, size: float) -> FloatArray:
         """Theta of Lambda = size * I in scaled columns."""
@@ -304,7 +306,9 @@ class Marginal:
             names = ", ".join(term.text for block in self.design.blocks for term in block.terms)
             raise InputErrors.one(
                 f"this model's theta has {self.size} numbers (lower triangles by columns of "
-                f"{names}), and {len(raw)} are given",
+                f"{names}), and {len(raw)} are given"
+                if names
+                else f"this model has no random term, hence no theta, and {len(raw)} are given",
                 key=key,
             )
         found, at = [], 0
@@ -325,17 +329,17 @@ class Marginal:
             Lambda = self.raw_factor(index, theta)
             first = np.searchsorted(entries.index, np.arange(entries.size))
             found.append(Lambda[entries.rows[first], entries.columns[first]])
-        return np.concatenate(found)
+        return end_to_end(found)
 
     def raw_factor(self, index: int, theta: FloatArray) -> FloatArray:
         """Lambda of one block in raw columns: lower triangular, diagonal >= 0."""
         return lower_factor(np.linalg.solve(self.scales[index].R, self.factors(theta)[index]))
 
-    def sweep(self, theta: FloatArray) -> "OneFactor | Sweep":
+    def sweep(self, theta: FloatArray) -> Swept:
         """One pass of the kernel."""
         factors = self.factors(theta)
         if isinstance(self.products, Gram):
-            return one_factor(factors[0], self.products)
+            return one_factor(factors[0], self.products) if factors else NoFactor(self.products.T)
         from hlm_models.algebra.crossed import sweep
 
         return sweep(factors, self.products)
@@ -396,7 +400,8 @@ class Marginal:
             seen = np.einsum("ma,mac->mc", part, gain[at, :, :p])
             direct = direct - np.where((at >= 0)[:, None], seen, 0.0)
         half = np.linalg.solve(factor, direct.T)
-        return sigma**2 * np.sum(half**2, axis=0), sigma**2 * found.quadratic(scaled, level)
+        left = np.zeros(len(x)) + found.quadratic(scaled, level)
+        return sigma**2 * np.sum(half**2, axis=0), sigma**2 * left
 
     def second_order(self, theta: FloatArray, at: Profiled, *, reml: bool) -> SecondOrder:
         """Central differences in theta of exact derivatives; what sigma does is in closed form.
@@ -410,7 +415,7 @@ class Marginal:
             np.full(entries.size, np.sqrt(block.J / self.design.n))
             for block, entries in zip(self.design.blocks, self.entries, strict=True)
         ]
-        unit = np.append(np.maximum(np.abs(theta), np.concatenate(small)), 1.0)
+        unit = np.append(np.maximum(np.abs(theta), end_to_end(small)), 1.0)
         H, slopes = np.empty((m, m)), np.empty((m, p, p))
         for i in range(m - 1):
             h = 1e-4 * unit[i]
@@ -432,6 +437,11 @@ class Marginal:
         slopes[:-1] = back @ slopes[:-1] @ back.T
         slopes[-1] = 2 * self.vcov(sigma, at.factor)
         return SecondOrder((H + H.T) / 2, unit, slopes, known=self.design.sigma is not None)
+
+
+def end_to_end(parts: Sequence[FloatArray]) -> FloatArray:
+    """The parts of all blocks one after the other; of no block, nothing."""
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def lower_factor(root: FloatArray) -> FloatArray:

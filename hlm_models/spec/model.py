@@ -1,7 +1,7 @@
 """ModelSpec: arrays, parts and names, with every default worked out to a number."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -15,7 +15,7 @@ from hlm_models.parts.families import Family
 from hlm_models.parts.residuals import Residual
 from hlm_models.spec.marginal import Marginal
 from hlm_models.spec.priors import Priors
-from hlm_models.types import FloatArray, frozen
+from hlm_models.types import FloatArray, IntArray, frozen
 
 __all__ = ["ModelSpec", "Parameterization"]
 
@@ -69,6 +69,40 @@ class ModelSpec:
             )
         identity = hashlib.sha256(self.identity.encode() + values.tobytes()).hexdigest()
         return replace(self, design=replace(self.design, y=frozen(values)), identity=identity)
+
+    def without(self, rows: Sequence[int] | IntArray) -> Self:
+        """The same model of the other rows.
+
+        Columns, their scaling, levels and priors stay as they are, priors that were worked out
+        from all rows with their numbers. A level that loses all its rows stays a level: its
+        effects are what the prior says.
+
+        Parameters
+        ----------
+        rows : numbers from 0 of the rows to leave out
+
+        Raises
+        ------
+        InputErrors
+            a number that is none of a row's, or no row is left.
+        """
+        n, asked = self.design.n, np.asarray(rows)
+        if asked.size and not (asked.dtype.kind in "iu" and 0 <= asked.min() <= asked.max() < n):
+            raise InputErrors.one(
+                f"rows to leave out are whole numbers from 0 to {n - 1}", key="rows"
+            )
+        if not asked.size:
+            return self
+        keep = np.ones(n, dtype=np.bool_)
+        keep[asked.astype(np.int64)] = False
+        if not keep.any():
+            raise InputErrors.one(
+                f"all {n} rows would be left out, and none to fit: leave out fewer", key="rows"
+            )
+        # The priors are still those that all rows gave, so all of them count.
+        identity = hashlib.sha256(self.digest.encode() + keep.tobytes()).hexdigest()
+        design = self.design.keeping(np.flatnonzero(keep))
+        return replace(self, design=design, identity=identity)
 
     @cached_property
     def digest(self) -> str:

@@ -158,7 +158,7 @@ def _starts(spec: ModelSpec) -> list[Start]:
         if settings.start is None
         else [Start(marginal.scaled_theta(settings.start, key="reml.start"))]
     )
-    number = settings.starts or (1 if given else 2)
+    number = settings.starts or (1 if given or not marginal.size else 2)
     if len(spec.blocks) > 1 and len(given) < number:
         theta, curvature = _each_alone(marginal)
         given += [Start(theta, curvature), Start(theta / 3)]

@@ -127,7 +127,7 @@ def resolve_priors(settings: PriorSettings, design: Design) -> Priors:
             problems.append(
                 Problem(
                     f"'{group}' is not a group of this model{nearest(group, known)} "
-                    f"(groups: {', '.join(known)})",
+                    f"(groups: {', '.join(known) or 'none'})",
                     key=f"priors.groups.{group}",
                 )
             )
@@ -169,18 +169,27 @@ class Recipe:
 def improper_posterior(design: Design, priors: Priors) -> tuple[str, ...]:
     """Why there is no posterior, as far as priors and numbers of levels tell; empty where not.
 
+    Levels without rows do not count.
+
     Source: Gelman (2006), doi:10.1214/06-BA117A, section 2.2: a flat prior of a standard deviation
     needs three levels.
     """
     found = []
     for block, prior in zip(design.blocks, priors.blocks, strict=True):
+        levels = int(np.count_nonzero(block.sizes))
         for term, covariance in zip(block.terms, prior.terms, strict=True):
             found += [
-                f"{name} has a flat prior and {block.group} {block.J} levels, so the posterior is "
+                f"{name} has a flat prior and {block.group} {levels} levels, so the posterior is "
                 "improper: give it a proper prior, half_student_t say"
                 for name, _, sd in free_scales(block, term, covariance)
-                if not sd.proper and block.J < 3
+                if not sd.proper and levels < 3
             ]
+    names = design.dependent([k for k, prior in enumerate(priors.beta) if not prior.proper])
+    if names:
+        found.append(
+            f"{', '.join(names)} cannot be told apart in the rows that are left and have flat "
+            "priors, so the posterior is improper: give proper ones, normal say"
+        )
     return tuple(found)
 
 

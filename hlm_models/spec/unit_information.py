@@ -92,13 +92,13 @@ def unit_information(design: Design) -> UnitInformation:
     Raises
     ------
     InputErrors
-        several grouping factors; no level has more rows than effects; fewer levels than effects,
-        or effects whose estimates are collinear over levels, so that Psi0 is singular.
+        no grouping factor, or several; no level has more rows than effects; fewer levels than
+        effects, or effects whose estimates are collinear over levels, so that Psi0 is singular.
     """
-    if len(design.blocks) > 1:
+    if len(design.blocks) != 1:
         raise InputErrors.one(
             "unit_information is a recipe for one grouping factor, and this model has "
-            f"{', '.join(block.group for block in design.blocks)}: {REPAIR}",
+            f"{', '.join(block.group for block in design.blocks) or 'none'}: {REPAIR}",
             key="priors",
         )
     [block] = design.blocks

@@ -253,7 +253,7 @@ def _drawable(what: str) -> Iterator[None]:
 
 def _steps(spec: ModelSpec, draws: int) -> list[slice]:
     """Draws that are worked on together."""
-    step = max(1, BLOCK // sum(block.J * block.q for block in spec.blocks))
+    step = max(1, BLOCK // max(1, sum(block.J * block.q for block in spec.blocks)))
     return [slice(lo, min(lo + step, draws)) for lo in range(0, draws, step)]
 
 
@@ -308,7 +308,8 @@ def cross_products(spec: ModelSpec, draws: VarianceDraws) -> tuple[FloatArray, F
     Lambda = _scaled(spec, draws)
     S, logdet = np.zeros((len(draws.sigma), k, k)), np.empty(len(draws.sigma))
     if isinstance(products, Gram):
-        _add_passes(Lambda[0], products.G, products.H, products.T, S, logdet)
+        of_levels = Lambda[0] if Lambda else np.zeros((len(S), 0, 0))
+        _add_passes(of_levels, products.G, products.H, products.T, S, logdet)
         return S, logdet
     from hlm_models.algebra.crossed import reduced
     from hlm_models.algebra.schur import one_thread
@@ -337,6 +338,8 @@ def effects_at(
 
     The draws are of one chain; beta (draws, p), everything in raw columns.
     """
+    if not b:
+        return
     design, products = spec.design, spec.marginal.products
     v = np.ones((len(beta), design.p + 1))
     v[:, :-1] = design.y_fit - beta @ design.x_scaling.R.T

@@ -101,6 +101,29 @@ class Coordinates:
             natural[..., self.free],
         )
 
+    def unconstrained(self, draws: VarianceDraws) -> FloatArray:
+        """The x (..., d) of given parameters: the inverse of `values`; infinite at an edge."""
+        m = len(self.scalars)
+        natural, partials = np.empty((*draws.sigma.shape, m)), []
+        for rows, sd, factor in zip(self.blocks, draws.sd, draws.factor, strict=True):
+            natural[..., self.row_sd[rows]] = sd
+            # What each row of the factor has from a column on: its length there without the others.
+            left = np.sqrt(np.cumsum(factor[..., ::-1] ** 2, axis=-1)[..., ::-1])
+            for a, first in enumerate(self.row_first[rows]):
+                here, after = slice(first, a), slice(first + 1, a + 1)
+                with np.errstate(divide="ignore"):
+                    partials.append(2 * np.arcsinh(factor[..., a, here] / left[..., a, after]))
+        natural[..., self.free] = draws.beta_free
+        if self.sigma >= 0:
+            natural[..., self.sigma] = draws.sigma
+        x = np.empty_like(natural)
+        for k, (lower, upper) in enumerate(self.scalars[:, 1:3].tolist()):
+            with np.errstate(divide="ignore"):
+                below = 0.0 if np.isinf(lower) else np.log(natural[..., k] - lower)
+                above = 0.0 if np.isinf(upper) else np.log(upper - natural[..., k])
+            x[..., k] = natural[..., k] if np.isinf(lower) else below - above
+        return np.concatenate([x, *partials], axis=-1)
+
     def point(
         self,
         sd: tuple[FloatArray, ...],
@@ -211,15 +234,15 @@ def coordinates(spec: ModelSpec) -> Coordinates | None:
     m = len(scalars)
     return Coordinates(
         names=(*names, *partial_names),
-        scalars=frozen(np.array(scalars)),
+        scalars=frozen(np.array(scalars).reshape(m, len(Elementary._fields))),
         shapes=frozen(np.array(shapes).reshape(-1, 2)),
         forms=frozen(np.array(forms, dtype=np.int64).reshape(-1, 4)),
         numbers=frozen(np.concatenate([np.zeros(0), *numbers])),
         sigma=-1 if known else m - 1,
-        q=frozen(np.array([block.q for block in spec.blocks])),
-        row_sd=frozen(np.array(row_sd)),
-        row_first=frozen(np.array(row_first)),
-        row_partial=frozen(np.array(row_partial) + m),
+        q=frozen(np.array([block.q for block in spec.blocks], dtype=np.int64)),
+        row_sd=frozen(np.array(row_sd, dtype=np.int64)),
+        row_first=frozen(np.array(row_first, dtype=np.int64)),
+        row_partial=frozen(np.array(row_partial, dtype=np.int64) + m),
         integration=split,
     )
 

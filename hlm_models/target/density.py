@@ -9,6 +9,7 @@ import numpy as np
 
 from hlm_models.algebra.gram import Gram
 from hlm_models.algebra.integrated import one_factor_work
+from hlm_models.spec.marginal import end_to_end
 from hlm_models.spec.model import ModelSpec
 from hlm_models.target.arrays import table
 from hlm_models.target.coordinates import Coordinates, coordinates
@@ -43,7 +44,7 @@ class Target:
     def floats(self) -> tuple[FloatArray, ...]:
         """Numbers of the priors and coordinates, in the order that the compiled code takes."""
         split = self.coordinates.integration
-        R = np.concatenate([scale.R.ravel() for scale in self.spec.marginal.scales])
+        R = end_to_end([scale.R.ravel() for scale in self.spec.marginal.scales])
         return (
             self.coordinates.scalars,
             self.coordinates.shapes,
@@ -79,8 +80,8 @@ class Target:
         p, d = self.coordinates.integration.Q.shape
         squares = int(np.sum(self.coordinates.q**2))
         own = prior_work(self.size, squares, int(np.sum(self.coordinates.q)), p)
-        if len(self.spec.blocks) == 1:
-            return int(own + one_factor_work(int(self.coordinates.q[0]), p + 1, d))
+        if isinstance(self.spec.marginal.products, Gram):
+            return int(own + one_factor_work(len(self.spec.marginal.products.H), p + 1, d))
         from hlm_models.algebra.crossed_pass import several_work
 
         return int(own + several_work(self.blocks, d))
@@ -98,7 +99,7 @@ class Target:
     @property
     def function(self) -> Any:
         """The compiled function (numba's CFunc): loaded, or compiled where no cache of it is."""
-        if len(self.spec.blocks) == 1:
+        if len(self.spec.blocks) < 2:
             from hlm_models.target.one_factor import one_factor
 
             return one_factor

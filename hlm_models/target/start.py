@@ -4,7 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hlm_models.algebra.gram import Scaling
 from hlm_models.algebra.search import hessian, minimise
+from hlm_models.design.build import DEPENDENT, Design
 from hlm_models.errors import FitError
 from hlm_models.spec.model import ModelSpec
 from hlm_models.spec.optimum import optimum
@@ -158,11 +160,17 @@ def reml_point(target: Target) -> FloatArray:
 def reml_estimates(spec: ModelSpec) -> Estimates:
     """Where samplers start; of the ML fit where there are no more rows than coefficients.
 
+    Coefficients that the rows do not tell apart, as where some were left out, are the smallest.
+
     Raises
     ------
     FitError
         the model fits the data exactly, so that sigma tends to zero and there is no posterior.
     """
+    if spec.design.dependent(range(spec.design.p)):
+        basis, back = _independent(spec)
+        found = reml_estimates(replace(spec, design=basis))
+        return replace(found, beta=back @ found.beta)
     marginal = spec.marginal
     n, p = spec.design.n, spec.design.p
     try:
@@ -190,3 +198,17 @@ def reml_estimates(spec: ModelSpec) -> Estimates:
         sd.append(here)
         corr.append(r)
     return Estimates(marginal.beta(at), sigma, tuple(sd), tuple(corr))
+
+
+def _independent(spec: ModelSpec) -> tuple[Design, FloatArray]:
+    """The design with a basis of the columns of X in their place, and beta by its coefficients."""
+    design = spec.design
+    values, axes = np.linalg.eigh(spec.marginal.products.T[:-1, :-1])
+    # Well above what counts as dependent, so that nothing of the basis does.
+    axes = axes[:, values > 10 * DEPENDENT * values[-1]]
+    r = axes.shape[1]
+    own = Scaling(frozen(np.zeros(r)), frozen(np.ones(r)), frozen(np.eye(r)))
+    names = tuple(f"basis {k}" for k in range(r))
+    X = frozen(np.asfortranarray(design.x_scaling.apply(design.X) @ axes))
+    basis = replace(design, X=X, coef=names, x_scaling=own)
+    return basis, np.linalg.solve(design.x_scaling.R, axes)

@@ -77,7 +77,6 @@ REFUSED = [
     ("y ~ x ~ (1 | g)", "one ~"),
     ("~ x + (1 | g)", "one ~"),
     ("y ~ ", "one ~"),
-    ("y ~ x", "no random term"),
     ("y + w ~ x + (1 | g)", "response must be one column"),
     ("y * 2 ~ x + (1 | g)", "response"),
     # Parentheses and signs.
@@ -140,6 +139,15 @@ def test_what_is_not_in_the_grammar_is_refused_with_its_reason(text, words):
     with pytest.raises(InputErrors, match=words) as caught:
         parse(text)
     assert [problem.key for problem in caught.value.problems] == ["formula"]
+
+
+def test_without_a_random_term_the_formula_says_that_it_has_none():
+    pooled = parse("y ~ x + offset(w)")
+    assert (pooled.common, pooled.random, pooled.groups, pooled.offset) == ("x", (), (), "w")
+    [note] = pooled.notes
+    assert "no random term" in note
+    assert "(1 | group)" in note
+    assert parse("y ~ x + (1 | g)").notes == ()
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

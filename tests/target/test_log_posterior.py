@@ -78,6 +78,19 @@ MODELS = {
     "nested": ("y ~ x + (1 | school/room)", {}),
     "crossed": ("y ~ x + (x + w | room) + (w | school)", {"beta": {"x": {"kind": "student_t"}}}),
     "no coefficient": ("y ~ 0 + (x | school)", {}),
+    "no group": ("y ~ x + w", {}),
+    "no group and free coefficients": (
+        "y ~ x + w",
+        {"beta": {"x": {"kind": "student_t"}}, "weights": "weight", "offset": "offset"},
+    ),
+    "no group and no coefficient": (
+        "y ~ 0",
+        {"sigma": {"kind": "inverse_gamma", "shape": 1.5, "scale": 4.0}},
+    ),
+    "no group and known": (
+        "y ~ x + w",
+        {"beta": {"kind": "uniform", "lower": -90, "upper": 80}, **KNOWN},
+    ),
     "flat": (
         "y ~ x + (1 | school)",
         {
