@@ -12,7 +12,7 @@ from hlm_models.data.table import Column, LabelColumn, NumberColumn, Table, labe
 from hlm_models.errors import InputErrors, Problem, nearest
 from hlm_models.types import FloatArray, frozen
 
-__all__ = ["KEY", "new_rows"]
+__all__ = ["KEY", "new_rows", "readable_rows"]
 
 KEY = "new_data"
 """What problems of new rows are keyed by."""
@@ -40,6 +40,29 @@ def new_rows(
         columns of one name; all columns that are not there, numbers that are none, are missing or
         infinite, and labels that the model has not seen.
     """
+    table, problems = readable_rows(
+        frame, like, columns=columns, open_labels=open_labels, derive=derive
+    )
+    if problems:
+        raise InputErrors(problems)
+    return table
+
+
+def readable_rows(
+    frame: pd.DataFrame,
+    like: Table,
+    *,
+    columns: Sequence[str],
+    open_labels: Collection[str],
+    derive: Mapping[str, str],
+) -> tuple[Table, list[Problem]]:
+    """As `new_rows`, of the columns that can be read; and what is wrong with the others.
+
+    Raises
+    ------
+    InputErrors
+        columns of one name; a step of `derive` that cannot be made.
+    """
     frame = frame.set_axis(frame.columns.map(str), axis="columns").reset_index(drop=True)
     refuse_columns(frame.columns.tolist(), key=KEY)
     frame = _derived(frame, columns, derive)
@@ -50,9 +73,7 @@ def new_rows(
             found[name] = _column(frame, name, like.columns[name], closed=name not in open_labels)
         except InputErrors as error:
             problems += error.problems
-    if problems:
-        raise InputErrors(problems)
-    return Table(found, n=len(frame), source=KEY, notes=())
+    return Table(found, n=len(frame), source=KEY, notes=()), problems
 
 
 def _derived(
@@ -76,8 +97,10 @@ def _derived(
 
 def _column(frame: pd.DataFrame, name: str, like: Column, *, closed: bool) -> Column:
     if name not in frame:
+        new = "; new groups, with groups='population', 'typical' or 'borrowed', need none"
         raise InputErrors.one(
-            f"the model needs a column {name!r}, which is not there{nearest(name, frame.columns)}",
+            f"the model needs a column {name!r}, which is not there{nearest(name, frame.columns)}"
+            + ("" if closed else new),
             key=KEY,
         )
     series = frame[name]

@@ -14,7 +14,7 @@ from hlm_models.spec.marginal import Marginal
 from hlm_models.spec.model import ModelSpec
 from hlm_models.types import FloatArray, IntArray, frozen
 
-__all__ = ["point_fit"]
+__all__ = ["phi", "point_fit"]
 
 EXACT = 1e-14
 """A residual sum of squares, relative to that of least squares on X, that counts as none."""
@@ -72,6 +72,11 @@ def point_fit(
         seconds={},
         seed=seed,
     )
+
+
+def phi(fit: PointFit) -> FloatArray:
+    """The variance parameters that `vcov_phi` is the covariance of: theta scaled, log sigma."""
+    return np.append(fit.spec.marginal.scaled_theta(fit.theta), np.log(fit.sigma))
 
 
 def _exact(marginal: Marginal, r2: float, *, reml: bool) -> bool:

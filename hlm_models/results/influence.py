@@ -1,29 +1,26 @@
 """How much single rows and single groups weigh: leverage, and Cook's distance by deletion."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from hlm_models.algebra.criterion import Profiled, profiled
 from hlm_models.algebra.crossed import Sweep
 from hlm_models.algebra.gram import Gram
 from hlm_models.algebra.kernel import one_factor
-from hlm_models.algebra.search import minimise
-from hlm_models.design.build import Design, RandomBlock
+from hlm_models.design.build import RandomBlock
 from hlm_models.design.find_block import find_block
 from hlm_models.errors import InputErrors
+from hlm_models.results.deletion import case_deletion, determined, level_products, scaled_rows
+from hlm_models.results.estimates import phi
 from hlm_models.results.extract import residuals
 from hlm_models.results.fits import PointFit
 from hlm_models.results.optimum_only import optimum_only
 from hlm_models.results.point_only import point_only
-from hlm_models.results.predict import phi
 from hlm_models.results.progress import Progress, Step, silent
 from hlm_models.results.rows import model_rows
 from hlm_models.spec.marginal import Marginal
-from hlm_models.types import BoolArray, FloatArray
+from hlm_models.types import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,26 +107,14 @@ def coefficients_without(
     if theta == "fixed":
         return _fixed(fit, block, lambda j: progress(Step(stage, j, block.J)))
     optimum_only(fit, "cooks_distance by refitting")
-    found = np.full((block.J, len(fit.beta)), np.nan)
-    for j, rest in enumerate(_without(fit, block)):
-        progress(Step(stage, j, block.J))
-        if rest.n <= len(fit.beta) or not _determined(rest.inner, fit.spec.design.n):
-            continue
-        objective = partial(_objective, rest)
-        # On the boundary another basin may be deeper once a level is gone.
-        starts = (rest.start, rest.marginal.start(1.0)) if fit.singular else (rest.start,)
-        best = min((minimise(objective, at) for at in starts), key=lambda one: one.value)
-        if np.isfinite(best.value):
-            found[j] = rest.marginal.beta(rest.at(best.x))
-    progress(Step(stage, block.J, block.J))
-    return found
+    return case_deletion(fit, by, progress=progress).beta
 
 
 def _fixed(fit: PointFit, block: RandomBlock, progress: Callable[[int], None]) -> FloatArray:
     """Without each level (J, p), theta being fixed: least squares on what is left of S."""
     marginal, p = fit.spec.marginal, len(fit.beta)
-    products, T = marginal.products, _level_products(fit.spec.design, block)
-    known = _determined((products.T - T)[:, :p, :p], products.n)
+    products, T = marginal.products, level_products(fit.spec.design, block)
+    known = determined((products.T - T)[:, :p, :p])
     if isinstance(products, Gram):
         found = one_factor(marginal.factors(phi(fit)[:-1])[0], products)
         H = np.moveaxis(products.H, -1, 0)
@@ -158,7 +143,7 @@ def _several(fit: PointFit, block: RandomBlock, progress: Callable[[int], None])
         root[:, None] * scale.apply(part.z)
         for scale, part in zip(marginal.scales, design.blocks, strict=True)
     ]
-    direct = _scaled_rows(design)
+    direct = scaled_rows(design)
     for part, gain, one in zip(z, found.gains(), design.blocks, strict=True):
         direct -= np.einsum("na,nac->nc", part, gain[one.level])
     S = np.empty((block.J, *found.S.shape))
@@ -166,7 +151,7 @@ def _several(fit: PointFit, block: RandomBlock, progress: Callable[[int], None])
     for j, rows in enumerate(np.split(order, np.cumsum(block.sizes)[:-1])):
         progress(j)
         if len(rows) > LARGEST:
-            rest = Marginal(_kept(design, block.level != j), marginal.structures)
+            rest = Marginal(design.keeping(np.flatnonzero(block.level != j)), marginal.structures)
             back = np.eye(len(found.S))
             back[:-1, -1] = rest.design.y_fit - design.y_fit
             S[j] = back.T @ rest.sweep(rest.scaled_theta(fit.theta)).S @ back
@@ -178,97 +163,3 @@ def _several(fit: PointFit, block: RandomBlock, progress: Callable[[int], None])
         S[j] = found.S - here.T @ np.linalg.solve(np.eye(len(rows)) - between, here)
     progress(block.J)
     return S
-
-
-def _determined(inner: FloatArray, n: int) -> BoolArray:
-    """Whether X'X (..., p, p) of some rows has full rank.
-
-    In scaled columns it is n I for all rows, so a loss of rank shows.
-    """
-    return np.asarray(np.linalg.eigvalsh(inner)[..., 0] > 1e-10 * n)
-
-
-@dataclass(frozen=True, slots=True)
-class _Rest:
-    """The criterion of the rows that are left, and where its search starts.
-
-    n is their number, inner (p, p) X'X of their scaled columns; `marginal` tells how theta and beta
-    are scaled.
-    """
-
-    marginal: Marginal
-    at: Callable[[FloatArray], Profiled]
-    n: int
-    inner: FloatArray
-    start: FloatArray
-
-
-def _objective(rest: _Rest, theta: FloatArray) -> tuple[float, FloatArray]:
-    try:
-        at = rest.at(theta)
-    except np.linalg.LinAlgError:
-        return np.inf, np.full(len(theta), np.nan)
-    return at.value, rest.marginal.gradient(theta, at.M)
-
-
-def _without(fit: PointFit, block: RandomBlock) -> Iterator[_Rest]:
-    """What is left without each level of a block, in turn."""
-    marginal, reml, p = fit.spec.marginal, fit.engine == "reml", len(fit.beta)
-    products = marginal.products
-    start = phi(fit)[:-1]
-    if not isinstance(products, Gram):
-        for j in range(block.J):
-            rest = Marginal(_kept(marginal.design, block.level != j), marginal.structures)
-            inner = rest.products.T[:p, :p]
-            at = partial(rest.at, reml=reml)
-            yield _Rest(rest, at, rest.design.n, inner, rest.scaled_theta(fit.theta))
-        return
-    T = _level_products(marginal.design, block)
-    for j in range(block.J):
-        G, H = products.G.copy(), products.H.copy()
-        G[..., j] = H[..., j] = 0.0
-        left = Gram(G, H, products.T - T[j], products.n - int(block.sizes[j]))
-
-        def alone(theta: FloatArray, left: Gram = left) -> Profiled:
-            found, sigma = one_factor(marginal.factors(theta)[0], left), marginal.design.sigma
-            return profiled(found, left.n, reml=reml, sigma=sigma)
-
-        yield _Rest(marginal, alone, left.n, left.T[:p, :p], start)
-
-
-def _level_products(design: Design, block: RandomBlock) -> FloatArray:
-    """W_j' W_j (J, k, k) of the rows of each level, in scaled columns."""
-    W = _scaled_rows(design)
-    k = W.shape[1]
-    T = np.empty((block.J, k, k))
-    for c in range(k):
-        for d in range(c + 1):
-            T[:, c, d] = T[:, d, c] = np.bincount(block.level, W[:, c] * W[:, d], block.J)
-    return T
-
-
-def _scaled_rows(design: Design) -> FloatArray:
-    """W (n, k) in scaled columns, times the roots of the weights."""
-    fixed = design.x_scaling.apply(design.X)
-    W = np.column_stack([fixed, design.y_net - fixed @ design.y_fit])
-    if design.root_weights is not None:
-        W *= design.root_weights[:, None]
-    return W
-
-
-def _kept(design: Design, keep: BoolArray) -> Design:
-    """The design of some of the rows, its levels and scaling as they were."""
-
-    def rows(values: FloatArray | None) -> FloatArray | None:
-        return None if values is None else values[keep]
-
-    return replace(
-        design,
-        y=design.y[keep],
-        X=design.X[keep],
-        blocks=tuple(
-            replace(block, z=block.z[keep], level=block.level[keep]) for block in design.blocks
-        ),
-        weights=rows(design.weights),
-        offset=rows(design.offset),
-    )

@@ -13,9 +13,9 @@ from scipy import stats
 import hlm_models as hlm
 from hlm_models.inference.hypotheses import coefficient_tests
 from hlm_models.inference.likelihood_ratio import likelihood_ratio
+from hlm_models.prediction.predict import predict
 from hlm_models.results.extract import fitted, residuals
 from hlm_models.results.influence import leverage
-from hlm_models.results.predict import predict
 from hlm_models.results.variance import icc
 
 pytestmark = pytest.mark.golden

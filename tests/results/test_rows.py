@@ -6,7 +6,7 @@ import pytest
 
 import hlm_models as hlm
 from hlm_models.errors import InputErrors
-from hlm_models.results.predict import predict
+from hlm_models.prediction.predict import predict
 from hlm_models.results.rows import model_rows, read_rows
 
 
@@ -158,6 +158,35 @@ def test_all_problems_come_at_once():
     with pytest.raises(InputErrors) as error:
         read_rows(spec, new, effects=["batch"], levels=["batch"])
     assert len(error.value.problems) == 3
+
+
+def test_problems_of_columns_levels_weights_and_ranges_come_at_once():
+    spec = spec_of("y ~ bs(x, df=4) + f + (1 | cask) + (1 | batch)", weights="w")
+    new = made_up().head(6).astype({"cask": "object"})
+    new.loc[4, "x"], new.loc[2, "cask"], new.loc[3, "w"], new.loc[1, "f"] = 99.0, "bb", 0.0, "mit"
+    groups = ["cask", "batch"]
+    with pytest.raises(InputErrors) as error:
+        read_rows(spec, new.drop(columns="batch"), effects=groups, levels=groups)
+    found = "\n".join(str(problem) for problem in error.value.problems)
+    assert len(error.value.problems) == 4
+    assert "new_data: row 2 has 'mit', which is not a level of f" in found
+    assert "a column 'batch', which is not there" in found
+    assert "groups='population', 'typical' or 'borrowed', need none" in found
+    assert (
+        "'bb' in row 3 is not a level of cask in the data of the model; did you mean 'b'" in found
+    )
+    assert "new_data: w must be above 0, but row 4 has 0" in found
+    with pytest.raises(InputErrors, match="row 5 is the first: leave such rows out") as error:
+        read_rows(spec, new.assign(f="mid"), effects=[], levels=[])
+    assert len(error.value.problems) == 2
+
+
+def test_the_row_that_is_told_is_the_first_that_cannot_be_computed():
+    spec = spec_of("y ~ log(x) + (1 | batch)")
+    new = made_up().assign(x=[*[2.0] * 70, -1.0, *[2.0] * 20, -1.0, *[2.0] * 28])
+    with pytest.raises(InputErrors, match=r"'log.x.' is not a finite number in row 71: check") as e:
+        read_rows(spec, new, effects=[], levels=[])
+    assert "leave such rows out" not in str(e.value)
 
 
 def test_a_combination_of_known_labels_that_the_model_has_not_is_new():

@@ -5,8 +5,9 @@ from scipy import stats
 
 import hlm_models as hlm
 from hlm_models.errors import InputErrors
+from hlm_models.prediction.predict import predict
+from hlm_models.results.estimates import phi
 from hlm_models.results.extract import estimated, fitted
-from hlm_models.results.predict import phi, predict
 
 # (formula, theta): nested, crossed, vector terms, independent ones, one on the boundary.
 CASES = {
