@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from hlm_models.algebra.uniformity import Band, UniformRanks
 from hlm_models.calibration.quantities import ranked, truth
 from hlm_models.calibration.simulations import DRAWS, Failed, Ranked, Row, Simulations, written
-from hlm_models.calibration.uniformity import Band, UniformRanks
 from hlm_models.config.settings import FitSettings
 from hlm_models.engines.find import ENGINES, Engine, find
 from hlm_models.errors import FitError, InputErrors, Problem

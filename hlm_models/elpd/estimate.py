@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from hlm_models.elpd.pointwise import Focus
+from hlm_models.results.checks import Check, graded
 from hlm_models.types import FloatArray
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ __all__ = ["Elpd", "How", "Method"]
 
 Method = Literal["loo", "waic", "kfold"]
 """Leave-one-out, the widely applicable information criterion, or K-fold cross-validation."""
+
+WIDEST = 0.4
+"""The variance of a log likelihood up to which WAIC can be relied on."""
 
 How = Literal["psis", "integrated", "refit", "waic"]
 """Where one pointwise value comes from: importance weights on the log likelihood asked for, the
@@ -37,6 +41,7 @@ class Elpd:
     how (size,) : where each value comes from
     draws : of all chains together
     folds : of K-fold cross-validation; 0 else
+    checks : of the sampling of all refits, of each code the gravest
 
     Source: Vehtari, Gelman and Gabry (2017), doi:10.1007/s11222-016-9696-4.
     """
@@ -53,6 +58,7 @@ class Elpd:
     how: tuple[How, ...]
     draws: int
     folds: int = 0
+    checks: tuple[Check, ...] = ()
 
     @property
     def size(self) -> int:
@@ -82,6 +88,30 @@ class Elpd:
         """Columns whose value rests on weights that are not good enough."""
         left = np.array([one != "refit" for one in self.how])
         return int(np.sum(left & (self.pareto_k > self.good_k)))
+
+    def check(self) -> Check:
+        """Whether all values can be relied on: those by weights, or those of WAIC.
+
+        Source: Vehtari et al. (2024), JMLR 25(72), for k; Vehtari, Gelman and Gabry (2017),
+        doi:10.1007/s11222-016-9696-4, section 2.2, for the variances.
+        """
+        what = "rows" if self.by is None else f"levels of {self.by}"
+        if self.method == "waic":
+            wide = int(np.sum(~(self.lpd - self.pointwise <= WIDEST)))
+            return graded(
+                "p_waic",
+                wide,
+                warn=0.0,
+                message=f"{what} whose log likelihood has a variance above {WIDEST} "
+                f"({wide:,} of {self.size:,})",
+            )
+        return graded(
+            "pareto_k",
+            self.bad,
+            warn=0.0,
+            message=f"{what} whose weights have a k above {self.good_k:.2f} "
+            f"({self.bad:,} of {self.size:,})",
+        )
 
     @property
     def question(self) -> str:

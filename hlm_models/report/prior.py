@@ -128,10 +128,11 @@ def _means(found: ImpliedPrior, block: RandomBlock) -> "Markup":
         return np.sort(level_means(y, block), axis=1)
 
     response = found.spec.design.formula.response
+    observed = sorted_means(found.spec.design.y[None])[0]
     return bands(
-        np.arange(1.0, block.J + 1),
+        np.arange(1.0, len(observed) + 1),
         np.quantile(sorted_means(found.y), QUANTILES, axis=0),
-        sorted_means(found.spec.design.y[None])[0],
+        observed,
         labels=(f"{block.group}, from the lowest mean to the highest", f"mean {response}"),
         alt=f"{found.spec.name}: means by {block.group} in the data and as drawn from the prior",
     )

@@ -321,10 +321,10 @@ def has_mean(prior: Prior, place: Place) -> bool:
 
 
 def level_means(y: FloatArray, block: RandomBlock) -> FloatArray:
-    """Means over the rows of each level (m, J) of responses (m, n)."""
-    order = np.argsort(block.level, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(block.sizes)[:-1]])
-    return np.asarray(np.add.reduceat(y[:, order], starts, axis=1) / block.sizes)
+    """Means over the rows of each level that has any, (m, levels), of responses (m, n)."""
+    order, sizes = np.argsort(block.level, kind="stable"), block.sizes[block.sizes > 0]
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    return np.asarray(np.add.reduceat(y[:, order], starts, axis=1) / sizes)
 
 
 def _statistics(spec: ModelSpec, y: FloatArray) -> dict[str, FloatArray]:

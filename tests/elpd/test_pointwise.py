@@ -9,153 +9,27 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import multivariate_normal
+from made_up import (
+    ACROSS,
+    CASES,
+    CHAINS,
+    DRAWS,
+    PAIRS,
+    around,
+    dense,
+    dense_rows,
+    from_frame,
+    points_of,
+    posterior_of,
+)
+from scipy.stats import multivariate_normal, norm
 
 import hlm_models as hlm
-from hlm_models.comparison import pointwise
+from hlm_models.elpd import pointwise
 from hlm_models.errors import InputErrors, RefusalError
-from hlm_models.results.fits import PosteriorFit
-from hlm_models.results.posterior import point_at, posterior_tree
+from hlm_models.results.posterior import posterior_tree
 from hlm_models.spec import density
 from hlm_models.spec.density import Point
-from hlm_models.spec.simulate import draw_prior
-
-CHAINS, DRAWS = 2, 3
-
-
-def posterior_of(spec, points, chains=CHAINS):
-    """A fit whose draws are these points, the chains one after the other."""
-    values = {"sigma": [point.sigma for point in points]}
-    if spec.design.p:
-        values["beta"] = [point.beta for point in points]
-    dims, coords = {"sigma": (), "beta": ("coef",)}, {}
-    for f, block in enumerate(spec.blocks):
-        g, effect = block.group, f"effect_{block.group}"
-        dims |= {f"sd_{g}": (effect,), f"corr_{g}": (effect, f"{effect}_2"), f"b_{g}": (g, effect)}
-        coords |= {g: list(block.labels), effect: list(block.effects)}
-        for name in ("sd", "corr", "b"):
-            values[f"{name}_{g}"] = [getattr(point, name)[f] for point in points]
-    shaped = {
-        name: (("chain", "draw", *dims[name]), np.array(v).reshape(chains, -1, *np.shape(v)[1:]))
-        for name, v in values.items()
-    }
-    coords |= {"chain": range(chains), "draw": range(len(points) // chains)}
-    data = xr.DataTree.from_dict({"posterior": xr.Dataset(shaped, coords)})
-    return PosteriorFit(spec, "nuts", data, "made up", "centered", 0, (), {}, 1)
-
-
-def around(spec, seed=1):
-    """Draws in the region of the data: coefficients near least squares, correlations any."""
-    rng, design = np.random.default_rng(seed), spec.design
-    centre = np.linalg.lstsq(design.X, design.y_net)[0]
-    spread = np.std(design.y_net - design.X @ centre)
-    points = []
-    for _ in range(CHAINS * DRAWS):
-        corrs = draw_prior(spec, rng).corr
-        sds = tuple(
-            spread * np.exp(0.3 * rng.normal(size=block.q)) / np.sqrt(np.mean(block.z**2, axis=0))
-            for block in spec.blocks
-        )
-        bs = tuple(
-            rng.standard_normal((block.J, block.q)) @ (sd[:, None] * np.linalg.cholesky(corr)).T
-            for block, sd, corr in zip(spec.blocks, sds, corrs, strict=True)
-        )
-        beta = centre + 0.1 * spread / np.sqrt(np.mean(design.X**2, axis=0)) * rng.normal(
-            size=design.p
-        )
-        points.append(Point(beta, spread * float(np.exp(0.5 * rng.normal())), sds, corrs, bs))
-    return posterior_of(spec, points)
-
-
-def points_of(fit):
-    posterior = fit.data["posterior"].to_dataset()
-    sizes = posterior.sizes["chain"], posterior.sizes["draw"]
-    return {at: point_at(fit.spec, posterior, *at) for at in np.ndindex(sizes)}
-
-
-def dense(fit, by, integrated):
-    """Every draw's density of the rows of each level of `by`, by the whole covariance matrix."""
-    spec = fit.spec
-    [group] = [block for block in spec.blocks if block.group == by]
-    weights = np.ones(spec.design.n) if spec.design.weights is None else spec.design.weights
-    found = np.empty((CHAINS, DRAWS, group.J))
-    for at, point in points_of(fit).items():
-        given = replace(
-            point,
-            b=tuple(
-                b * (block.group not in integrated)
-                for block, b in zip(spec.blocks, point.b, strict=True)
-            ),
-        )
-        mean = density.linear_predictor(spec, given)
-        V = np.diag(point.sigma**2 / weights)
-        for block, sd, corr in zip(spec.blocks, point.sd, point.corr, strict=True):
-            if block.group in integrated:
-                same = block.level[:, None] == block.level
-                V += block.z @ (sd[:, None] * corr * sd) @ block.z.T * same
-        for j in range(group.J):
-            rows = np.flatnonzero(group.level == j)
-            normal = multivariate_normal(mean[rows], V[np.ix_(rows, rows)])
-            found[*at, j] = normal.logpdf(spec.design.y[rows])
-    return found
-
-
-def nested_frame():
-    """Four factors: d in c in b in a, and t in a too but crossed with b, c and d; u across all."""
-    rng = np.random.default_rng(3)
-    n = 240
-    a, b, c, d = rng.integers(0, 3, n), rng.integers(0, 2, n), rng.integers(0, 2, n), None
-    d, t, u = rng.integers(0, 2, n), rng.integers(0, 3, n), rng.integers(0, 5, n)
-    names = {"a": [f"a{i}" for i in a], "u": [f"u{i}" for i in u]}
-    names["b"] = [f"{x}b{i}" for x, i in zip(names["a"], b, strict=True)]
-    names["c"] = [f"{x}c{i}" for x, i in zip(names["b"], c, strict=True)]
-    names["d"] = [f"{x}d{i}" for x, i in zip(names["c"], d, strict=True)]
-    names["t"] = [f"{x}t{i}" for x, i in zip(names["a"], t, strict=True)]
-    x = rng.normal(3, 2, n)
-    y = 1 + x + rng.normal(size=3)[a] + rng.normal(size=5)[u] + rng.normal(size=n)
-    return pd.DataFrame(names | {"x": x, "y": y, "w": rng.uniform(0.3, 3, n), "o": 5 * x**2})
-
-
-FRAME = nested_frame()
-
-
-def from_frame(formula, **more):
-    head = {"schema": 1, "name": "made-up", "data": {"source": "frame"}, "formula": formula}
-    return hlm.build(head | more, data=FRAME)
-
-
-SHARED = {"priors": {"groups": {"a": {"kind": "shared"}}}}
-CHAIN = "y ~ x + (x | a) + (1 | b) + (x | c) + (1 | d)"
-CASES = {
-    "three effects": (lambda: hlm.build("grunfeld-slopes"), "firm", {"firm"}),
-    "two effects": (lambda: hlm.build("radon-slopes"), "county", {"county"}),
-    "diagonal": (lambda: hlm.build("sleepstudy-uncorrelated"), "subject", {"subject"}),
-    "outer of two": (lambda: hlm.build("pastes"), "batch", {"batch", "batch:cask"}),
-    "inner of two": (lambda: hlm.build("pastes"), "batch:cask", {"batch:cask"}),
-    "slopes outside": (lambda: hlm.build("pixel"), "dog", {"dog", "dog:side"}),
-    "crossed": (lambda: hlm.build("penicillin"), "plate", {"plate"}),
-    "crossed, other way": (lambda: hlm.build("penicillin"), "sample", {"sample"}),
-    "weights and offset": (
-        lambda: from_frame("y ~ x + offset(o) + (x | a)", weights="w"), "a", {"a"},
-    ),
-    "shared": (lambda: from_frame("y ~ x + (x || a)", **SHARED), "a", {"a"}),
-    "no coefficient": (lambda: from_frame("y ~ 0 + (1 | a)"), "a", {"a"}),
-    "chain of four": (lambda: from_frame(CHAIN), "a", {"a", "b", "c", "d"}),
-    "chain from its second": (lambda: from_frame(CHAIN, weights="w"), "b", {"b", "c", "d"}),
-    "crossed within": (
-        lambda: from_frame("y ~ x + (x | a) + (1 | c) + (x | t)"), "a", {"a", "c", "t"},
-    ),
-    "nested and crossed": (
-        lambda: from_frame(
-            "y ~ x + offset(o) + (1 | a) + (x | b) + (1 | d) + (x || u)", weights="w"
-        ),
-        "a",
-        {"a", "b", "d"},
-    ),
-    "crossed with all": (
-        lambda: from_frame("y ~ x + (1 | a) + (x | b) + (x || u)", weights="w"), "u", {"u"},
-    ),
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=list(CASES))
@@ -167,9 +41,42 @@ def case(request):
 def test_a_groups_density_is_the_dense_normal_of_its_rows(case):
     fit, by, integrated = case
     found = hlm.log_likelihood(fit, "group", by)
-    assert (found.focus, found.by) == ("group", by)
+    assert (found.focus, found.by) == ("group", getattr(by, "name", by))
     assert found.shape == (CHAINS, DRAWS, found.size)
     np.testing.assert_allclose(found.block(0, found.size), dense(fit, by, integrated), rtol=1e-9)
+
+
+def test_a_rows_integrated_density_is_the_dense_normal_given_the_others_of_its_level(case):
+    fit, by, integrated = case
+    found = hlm.log_likelihood(fit, by=by, form="integrated")
+    assert (found.focus, found.by, found.size) == ("observation", None, fit.spec.design.n)
+    rows = np.random.default_rng(1).permutation(found.size)[:15]
+    residual, log_sd = dense_rows(fit, by, integrated, rows)
+    for ours, twin in zip(found.predictive(rows), (residual, log_sd), strict=True):
+        np.testing.assert_allclose(ours, twin, rtol=1e-9, atol=1e-9)
+    expected = norm.logpdf(residual) - log_sd
+    np.testing.assert_allclose(found.take(rows), expected, rtol=1e-9, atol=1e-9)
+    whole = found.block(0, found.size)
+    np.testing.assert_allclose(whole[:, :, rows], expected, rtol=1e-9, atol=1e-9)
+
+
+def test_what_a_row_is_beside_its_mean_makes_its_density(case):
+    fit, by, _ = case
+    for found in (hlm.log_likelihood(fit), hlm.log_likelihood(fit, by=by, form="integrated")):
+        some = np.array([7, 3, 5])
+        residual, log_sd = found.predictive(some)
+        np.testing.assert_allclose(found.take(some), norm.logpdf(residual) - log_sd, rtol=1e-10)
+
+
+def test_the_rows_of_a_column_are_those_of_its_level(case):
+    fit, by, _ = case
+    found = hlm.log_likelihood(fit, "group", by)
+    group = hlm.grouping(fit.spec, by)
+    rows = [found.rows(column) for column in range(found.size)]
+    assert sorted(np.concatenate(rows)) == list(range(fit.spec.design.n))
+    assert all(np.all(group.level[some] == column) for column, some in enumerate(rows))
+    assert hlm.log_likelihood(fit).rows(5).tolist() == [5]
+    assert hlm.log_likelihood(fit, by=by, form="integrated").rows(5).tolist() == [5]
 
 
 def test_a_rows_density_is_that_of_the_plain_one(case):
@@ -184,16 +91,25 @@ def test_a_rows_density_is_that_of_the_plain_one(case):
 
 def test_blocks_are_the_dataset_in_pieces(case, monkeypatch):
     fit, by, _ = case
-    for found in (hlm.log_likelihood(fit), hlm.log_likelihood(fit, "group", by)):
+    for found in (
+        hlm.log_likelihood(fit),
+        hlm.log_likelihood(fit, by=by, form="integrated"),
+        hlm.log_likelihood(fit, "group", by),
+    ):
         whole = found.dataset()["y_obs"].values
         monkeypatch.setattr(pointwise, "CACHED", 50)
         pieces = list(found.blocks(7 * CHAINS * DRAWS))
-        at = [i for here, _ in pieces for i in range(here.start, here.stop)]
-        assert at == list(range(found.size))
+        at = np.concatenate([here for here, _ in pieces])
+        assert sorted(at) == list(range(found.size))
+        assert found.form == "integrated" or np.all(np.diff(at) > 0)
         assert max(values.shape[2] for _, values in pieces) <= 7
         together = np.concatenate([values for _, values in pieces], axis=2)
-        np.testing.assert_allclose(together, whole, rtol=1e-12, atol=1e-12)
-        assert [here.stop - here.start for here, _ in found.blocks(1)] == [1] * found.size
+        np.testing.assert_allclose(together, whole[:, :, at], rtol=1e-12, atol=1e-12)
+        assert [len(here) for here, _ in found.blocks(1)] == [1] * found.size
+        some = np.array([found.size - 1, 0, found.size // 2])[: found.size]
+        np.testing.assert_allclose(found.take(some), whole[:, :, some], rtol=1e-12, atol=1e-12)
+        [(here, values)] = found.blocks(columns=some)
+        np.testing.assert_allclose(values, whole[:, :, here], rtol=1e-12, atol=1e-12)
 
 
 def test_of_one_factor_the_groups_sum_to_the_density_of_all_rows():
@@ -231,6 +147,39 @@ def test_a_groups_density_is_that_of_its_rows_at_no_effect_times_the_ratio_of_de
     mean = np.bincount(block.level, residual) / one.sigma**2 / precision
     at_zero = -np.log(one.sd[0]) - np.log(precision) / 2 + precision * mean**2 / 2
     np.testing.assert_allclose(found[0], found[1] + at_zero, rtol=1e-8, atol=1e-8)
+
+
+def test_where_a_level_has_one_row_the_integrated_form_is_the_density_of_the_group():
+    fit = around(hlm.build("eight-schools"))
+    rows = hlm.log_likelihood(fit, form="integrated").block(0, 8)
+    np.testing.assert_allclose(rows, hlm.log_likelihood(fit, "group").block(0, 8), rtol=1e-9)
+
+
+def test_where_nothing_is_integrated_the_integrated_form_is_the_conditional_one():
+    for spec, by in (
+        (from_frame("y ~ x", weights="w"), PAIRS),
+        (from_frame("y ~ x + (x | a)"), ACROSS),
+    ):
+        fit = around(spec)
+        rows = hlm.log_likelihood(fit, by=by, form="integrated").block(0, spec.design.n)
+        conditional = hlm.log_likelihood(fit).block(0, spec.design.n)
+        np.testing.assert_allclose(rows, conditional, rtol=1e-10)
+        level = hlm.grouping(spec, by).level
+        groups = [conditional[:, :, level == j].sum(axis=2) for j in range(by.J)]
+        found = hlm.log_likelihood(fit, "group", by).block(0, by.J)
+        np.testing.assert_allclose(found, np.moveaxis(groups, 0, 2), rtol=1e-10)
+
+
+def test_the_integrated_form_is_the_density_of_the_level_less_that_of_it_without_the_row():
+    fit = around(from_frame("y ~ x + (x | a) + (1 | b) + (1 | u)", weights="w"))
+    rows = hlm.log_likelihood(fit, by="a", form="integrated")
+    level = hlm.grouping(fit.spec, "a").level
+    whole = hlm.log_likelihood(fit, "group", "a").block(0, 3)
+    for i in (0, 100, 239):
+        rest = replace(fit, spec=fit.spec.without([i]))
+        without = hlm.log_likelihood(rest, "group", "a").block(0, 3)
+        expected = (whole - without)[:, :, level[i]]
+        np.testing.assert_allclose(rows.take(np.array([i]))[:, :, 0], expected, rtol=1e-8)
 
 
 def test_a_correlation_that_is_rounded_to_one_has_a_density():
@@ -330,8 +279,24 @@ def test_a_dataset_that_is_too_large_is_refused_with_the_way_to_have_it(monkeypa
         ),
         (
             {"by": "batch"},
-            "by: the log likelihood of a row is not by a group: leave out by='batch', or take "
-            "focus='group'",
+            "by: the density of a row given the drawn effects is not by a group: leave out "
+            "by='batch', or take focus='group', or form='integrated'",
+        ),
+        (
+            {"form": "marginal"},
+            "form: 'marginal' is none of conditional, integrated",
+        ),
+        (
+            {"form": "integrated"},
+            "by: the model has several groups, name one of them: batch:cask, batch",
+        ),
+        (
+            {"form": "integrated", "focus": "group", "by": "batch"},
+            "form: the effects are always integrated out of the density of a group: leave out form",
+        ),
+        (
+            {"focus": "group", "by": ACROSS},
+            "by: across has 240 rows and the model 60",
         ),
     ],
 )
@@ -359,12 +324,43 @@ def test_columns_and_numbers_that_are_not_there_are_refused():
         next(found.blocks(0))
 
 
+def test_columns_that_are_not_there_or_there_twice_are_refused():
+    found = hlm.log_likelihood(around(hlm.build("pastes")), "group", "batch")
+    with pytest.raises(InputErrors, match="column 10 is not among the 10 that there are"):
+        found.take(np.array([3, 10]))
+    with pytest.raises(InputErrors, match="column -1 is not among the 10 that there are"):
+        found.rows(-1)
+    with pytest.raises(InputErrors, match="a column is there twice"):
+        found.take(np.array([3, 3]))
+    with pytest.raises(InputErrors, match="rows have a mean and an sd, and levels have not"):
+        found.predictive(np.array([3]))
+
+
+@pytest.mark.parametrize("level", [[0, 1, 3], [0, 1, 1], [0, 1, -1], [0, 0.5, 2], [[0], [1], [2]]])
+def test_levels_without_a_label_or_a_row_are_refused(level):
+    with pytest.raises(InputErrors, match="side: each row needs a level from 0 to 2, and each"):
+        hlm.Grouping("side", ("left", "right", "both"), np.array(level))
+
+
+def test_a_grouping_of_a_model_is_that_of_its_block():
+    spec = hlm.build("pastes")
+    found = hlm.grouping(spec, "batch")
+    assert (found.name, found.labels, found.J) == ("batch", tuple("ABCDEFGHIJ"), 10)
+    np.testing.assert_array_equal(found.level, spec.blocks[1].level)
+    assert hlm.grouping(spec, found) is found
+    assert hlm.grouping(hlm.build("dyestuff")).name == "batch"
+
+
 def test_effects_that_are_nowhere_are_missed_only_where_they_are_given():
     fit = around(hlm.build("pastes"))
     b = ["b_batch", "b_batch:cask"]
     bare = fit.data["posterior"].to_dataset().drop_vars(b)
     without = replace(fit, data=xr.DataTree.from_dict({"posterior": bare}))
     one, other = (hlm.log_likelihood(x, "group", "batch").block(0, 10) for x in (fit, without))
+    np.testing.assert_array_equal(one, other)
+    one, other = (
+        hlm.log_likelihood(x, by="batch", form="integrated").block(0, 60) for x in (fit, without)
+    )
     np.testing.assert_array_equal(one, other)
     for focus, by in (("observation", None), ("group", "batch:cask")):
         with pytest.raises(InputErrors, match="has neither the effects b nor the seed"):

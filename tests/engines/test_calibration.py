@@ -13,8 +13,8 @@ import pytest
 
 from hlm_models import build
 from hlm_models.algebra.schur import one_thread
+from hlm_models.algebra.uniformity import UniformRanks
 from hlm_models.calibration.quantities import ranked, truth
-from hlm_models.calibration.uniformity import UniformRanks
 from hlm_models.config.settings import FitSettings
 from hlm_models.results.progress import silent
 from hlm_models.spec.density import Point
