@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from hlm_models.algebra.group_least_squares import ALIASED, group_least_squares, group_means
-from hlm_models.comparison.group_ols import GroupedRows, rows_of
 from hlm_models.design.find_block import find_block
 from hlm_models.engines.find import require
 from hlm_models.errors import InputErrors, nearest
+from hlm_models.interpretation.group_ols import GroupedRows, rows_of
 from hlm_models.results.fits import PointFit
 from hlm_models.results.progress import Progress, silent
 from hlm_models.spec.model import ModelSpec

@@ -25,10 +25,13 @@ __all__ = [
     "caterpillar",
     "distribution",
     "forest",
+    "legend",
+    "markup",
     "predictive",
     "rank_difference",
     "shortened",
     "standardised",
+    "styled",
     "trace_and_ranks",
     "trace_step",
 ]
@@ -102,7 +105,7 @@ def forest(pairs: Sequence[tuple[Bar, Bar]], *, reference: str, alt: str) -> Mar
     """Posterior above the point estimate for every parameter, both standardised."""
     reach = [abs(x) for pair in pairs for bar in pair for x in (bar.point, bar.lower, bar.upper)]
     limit = min(8.0, max([3.0, *(1.1 * x for x in reach if np.isfinite(x))]))
-    with _styled(alt):
+    with styled(alt):
         figure = Figure(figsize=(WIDE, 0.9 + 0.36 * len(pairs)), layout="constrained")
         ax = figure.subplots()
         ax.grid(axis="x")
@@ -124,8 +127,8 @@ def forest(pairs: Sequence[tuple[Bar, Bar]], *, reference: str, alt: str) -> Mar
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(len(pairs) - 0.5, -0.5)
         ax.set_xlabel("distance from the posterior mean, in posterior sds")
-        _legend(figure, ax)
-        return _markup(figure, alt)
+        legend(figure, ax)
+        return markup(figure, alt)
 
 
 def caterpillar(
@@ -150,7 +153,7 @@ def caterpillar(
     over = None if overlay is None else overlay[order]
     colours = (POSTERIOR, REFERENCE) if names[0] == "posterior" else (REFERENCE, POSTERIOR)
     J = len(order)
-    with _styled(alt):
+    with styled(alt):
         at = np.arange(J)
         if J > DRAWN_ONE_BY_ONE:
             figure = Figure(figsize=(PANEL, 3.0), layout="constrained")
@@ -183,8 +186,8 @@ def caterpillar(
             ax.locator_params(axis="x", nbins=6)
             ax.grid(axis="x")
         ax.set_title(shortened(title, 44))
-        _legend(figure, ax)
-        return _markup(figure, alt)
+        legend(figure, ax)
+        return markup(figure, alt)
 
 
 def trace_and_ranks(name: str, draws: FloatArray, *, alt: str) -> Markup:
@@ -195,7 +198,7 @@ def trace_and_ranks(name: str, draws: FloatArray, *, alt: str) -> Markup:
     ranks = np.argsort(np.argsort(draws, axis=None, kind="stable")).reshape(draws.shape)
     edges = np.linspace(0, draws.size, bins + 1)
     step = trace_step(length)
-    with _styled(alt):
+    with styled(alt):
         figure = Figure(figsize=(PANEL, 2.8), layout="constrained")
         top, bottom = figure.subplots(2, height_ratios=(3, 2))
         for chain, colour in enumerate(colours):
@@ -209,7 +212,7 @@ def trace_and_ranks(name: str, draws: FloatArray, *, alt: str) -> Markup:
         bottom.set_xlim(0, draws.size)
         bottom.set_ylim(0, None)
         bottom.set_xlabel("rank", labelpad=1)
-        return _markup(figure, alt)
+        return markup(figure, alt)
 
 
 def trace_step(length: int) -> int:
@@ -228,7 +231,7 @@ def predictive(observed: FloatArray, replicated: FloatArray, *, response: str, a
     def share(values: FloatArray) -> FloatArray:
         return np.histogram(values, bins=edges)[0] / len(values)
 
-    with _styled(alt):
+    with styled(alt):
         figure = Figure(figsize=(WIDE, 3.0), layout="constrained")
         ax = figure.subplots()
         for k, one in enumerate(replicated):
@@ -238,8 +241,8 @@ def predictive(observed: FloatArray, replicated: FloatArray, *, response: str, a
         ax.set_xlabel(shortened(response, 60))
         ax.set_ylabel("share of rows")
         ax.set_ylim(0, None)
-        _legend(figure, ax)
-        return _markup(figure, alt)
+        legend(figure, ax)
+        return markup(figure, alt)
 
 
 def rank_difference(
@@ -261,7 +264,7 @@ def rank_difference(
     """
     x = np.concatenate([[0], shares, [1]])
     low, high, line = (np.concatenate([[0], one, [0]]) for one in (*band, difference))
-    with _styled(alt):
+    with styled(alt):
         figure = Figure(figsize=(PANEL, 2.1), layout="constrained")
         ax = figure.subplots()
         ax.fill_between(x, low, high, color=GRID, linewidth=0)
@@ -271,14 +274,14 @@ def rank_difference(
         ax.set_ylim(-limit, limit)
         ax.set_title(shortened(name, 40) + (": fails" if fails else ""))
         ax.set_xlabel("share of the ranks", labelpad=1)
-        return _markup(figure, alt)
+        return markup(figure, alt)
 
 
 def distribution(
     name: str, x: FloatArray, prior: FloatArray, draws: FloatArray | None = None, *, alt: str
 ) -> Markup:
     """Density of a prior (m,) at x (m,), NaN where it has none, over the posterior's draws."""
-    with _styled(alt):
+    with styled(alt):
         figure = Figure(figsize=(PANEL, 1.9), layout="constrained")
         ax = figure.subplots()
         if draws is not None:
@@ -293,7 +296,7 @@ def distribution(
         ax.set_yticks([])
         ax.locator_params(axis="x", nbins=6)
         ax.set_title(shortened(name, 46))
-        return _markup(figure, alt)
+        return markup(figure, alt)
 
 
 def bands(
@@ -310,7 +313,7 @@ def bands(
     ----------
     labels : of the axes
     """
-    with _styled(alt):
+    with styled(alt):
         figure = Figure(figsize=(WIDE, 3.0), layout="constrained")
         ax = figure.subplots()
         for inner, label, alpha in ((0, "90% of draws", 0.2), (1, "50%", 0.4)):
@@ -321,8 +324,8 @@ def bands(
         ax.plot(x, observed, color=INK, linewidth=2.0, label="data")
         ax.set_xlabel(shortened(labels[0], 60))
         ax.set_ylabel(shortened(labels[1], 40))
-        _legend(figure, ax)
-        return _markup(figure, alt)
+        legend(figure, ax)
+        return markup(figure, alt)
 
 
 def shortened(text: str, length: int) -> str:
@@ -334,16 +337,17 @@ def shortened(text: str, length: int) -> str:
     return f"{text[:head]}…{text[head + 1 - length :]}"
 
 
-def _legend(figure: Figure, ax: Axes) -> None:
+def legend(figure: Figure, ax: Axes) -> None:
+    """Put the legend above the axes, in one line."""
     handles, labels = ax.get_legend_handles_labels()
-    legend = figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
-    for handle in legend.legend_handles:
+    drawn = figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
+    for handle in drawn.legend_handles:
         if isinstance(handle, Line2D):
             handle.set(alpha=1, markersize=max(4.5, handle.get_markersize()))
 
 
 @contextmanager
-def _styled(alt: str) -> Iterator[None]:
+def styled(alt: str) -> Iterator[None]:
     """Our own look whatever the user's; `alt` salts the identifiers, so figures share none."""
     with warnings.catch_warnings(), style.context(["default", STYLE | {"svg.hashsalt": alt}]):
         # The browser's fonts have what matplotlib's lacks.
@@ -351,7 +355,7 @@ def _styled(alt: str) -> Iterator[None]:
         yield
 
 
-def _markup(figure: Figure, alt: str) -> Markup:
+def markup(figure: Figure, alt: str) -> Markup:
     """Inline SVG without what HTML has no use for, or a PNG as a data address."""
     text = io.StringIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 import hlm_models as hlm
-from hlm_models.comparison.group_ols import ad_hoc, group_ols
 from hlm_models.comparison.ladder import ladder
+from hlm_models.interpretation.group_ols import ad_hoc, group_ols
 from hlm_models.parts.datasets import find
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "ladder.json").read_text("utf-8"))

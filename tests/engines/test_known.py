@@ -12,10 +12,10 @@ from scipy import stats
 import hlm_models as hlm
 from hlm_models import InputErrors, build, fit
 from hlm_models.cli import main
-from hlm_models.comparison.group_ols import group_ols
 from hlm_models.comparison.ladder import ladder
 from hlm_models.engines.find import find
 from hlm_models.errors import RefusalError
+from hlm_models.interpretation.group_ols import group_ols
 from hlm_models.report.page import Run, render
 from hlm_models.results.checks import Check
 from hlm_models.results.document import document
