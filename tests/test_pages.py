@@ -13,9 +13,12 @@ DOCS = Path(__file__).parents[1] / "docs"
     "page",
     [
         "blups.md",
+        pytest.param("comparison.md", marks=pytest.mark.slow),
         "extraction.md",
+        "interpretation.md",
         "ladder.md",
         pytest.param("log-likelihood.md", marks=pytest.mark.slow),
+        "prediction.md",
         "tests-of-coefficients.md",
     ],
 )

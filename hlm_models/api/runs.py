@@ -2,11 +2,8 @@
 
 import hashlib
 import json
-import os
 import shlex
-import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -16,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from hlm_models.api.folders import refuse_existing, refuse_unwritable, whole
 from hlm_models.api.models import build, fit, read_config
 from hlm_models.comparison.agreement import Agreement, agreement
 from hlm_models.comparison.samplers import Samplers, samplers
@@ -24,7 +22,7 @@ from hlm_models.config.load import config_from_mapping
 from hlm_models.config.located import read_yaml
 from hlm_models.config.settings import FileSource, ModelConfig
 from hlm_models.engines.find import find, require
-from hlm_models.errors import HlmError, InputErrors
+from hlm_models.errors import InputErrors
 from hlm_models.report.page import Run as Page
 from hlm_models.report.page import write
 from hlm_models.results.document import document, plain
@@ -34,7 +32,7 @@ from hlm_models.results.save import load_fit, save_fit
 from hlm_models.results.summary import summary
 from hlm_models.spec.model import ModelSpec
 
-__all__ = ["Run", "load_run", "run", "write_report"]
+__all__ = ["DEFAULT_ENGINES", "Run", "load_run", "run", "versions", "write_report"]
 
 DEFAULT_ENGINES = ("nuts", "reml")
 PACKAGES = (
@@ -112,8 +110,8 @@ def run(
         raise InputErrors.one("name at least one engine, as nuts,reml", key="--engines")
     out, root = Path(out) if out is not None else None, Path(root)
     if out is not None and out.exists():
-        _refuse_existing(out, force=force)
-    _refuse_unwritable(out.parent if out is not None else root)
+        refuse_existing(out, what="run", mark="run.json", force=force)
+    refuse_unwritable(out.parent if out is not None else root)
     spec = build(model, overrides=overrides, folders=folders, progress=progress)
     for engine in engines:
         require(engine, spec)
@@ -157,27 +155,6 @@ def run(
     if out is None:
         _point_to(root / spec.name, folder)
     return finished
-
-
-def _refuse_existing(out: Path, *, force: bool) -> None:
-    """An existing folder is written over only when asked for, and only if it is a run's."""
-    if not force:
-        raise InputErrors.one(
-            f"{out} exists; name another folder, or write over it with --force", key="--out"
-        )
-    if not out.is_dir() or (any(out.iterdir()) and not (out / "run.json").is_file()):
-        raise InputErrors.one(
-            f"{out} is not the folder of a run, so --force does not replace it", key="--out"
-        )
-
-
-def _refuse_unwritable(parent: Path) -> None:
-    """Say now, and not after an hour of sampling, that the folder cannot be made."""
-    present = next(one for one in (parent.absolute(), *parent.absolute().parents) if one.exists())
-    if not present.is_dir():
-        raise InputErrors.one(f"{present} is a file, so no folder can be made in it", key="--out")
-    if not os.access(present, os.W_OK):
-        raise InputErrors.one(f"{present} cannot be written to", key="--out")
 
 
 def load_run(folder: str | Path, *, progress: Progress = silent) -> Run:
@@ -327,6 +304,11 @@ def _hash(spec: ModelSpec, engines: Sequence[str], log_likelihood: bool) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
+def versions() -> dict[str, str]:
+    """Versions of the packages that results depend on."""
+    return {name: _installed(name) for name in PACKAGES}
+
+
 def _version() -> str:
     return _installed("hlm-models")
 
@@ -363,7 +345,7 @@ def _provenance(
         "command": command,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": sys.version.split()[0],
-        "versions": {name: _installed(name) for name in PACKAGES},
+        "versions": versions(),
         "seed": spec.fit.seed,
         "data": {
             "source": spec.design.table.source,
@@ -390,15 +372,8 @@ def _portable(config: ModelConfig, folder: Path) -> dict[str, Any]:
 
 
 def _write(finished: Run, config: Mapping[str, Any]) -> None:
-    """Write all files to a temporary folder, and put it in place when it is whole."""
-    target = finished.folder
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
-        raise HlmError(f"{target.parent}: cannot be written to: {error.strerror}") from error
-    try:
-        part.chmod(0o755)
+    """Write all files of the run's folder."""
+    with whole(finished.folder) as part:
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         (part / "config.yaml").write_text(text, encoding="utf-8")
         for engine, one in finished.fits.items():
@@ -412,15 +387,6 @@ def _write(finished: Run, config: Mapping[str, Any]) -> None:
         write(_page(finished), part / "report.html")
         _dump(part / "provenance.json", finished.provenance)
         _dump(part / "run.json", finished.document())
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-            target.replace(old / "old")
-            part.replace(target)
-            shutil.rmtree(old)
-        else:
-            part.replace(target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _dump(path: Path, value: Any) -> None:

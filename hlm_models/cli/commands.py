@@ -132,8 +132,7 @@ def check(
             problems += error.problems
             continue
         if not as_json:
-            groups = ", ".join(f"{block.J:,} {block.group}" for block in spec.blocks)
-            print(f"{name}: {spec.design.n:,} rows, {groups}: ok")
+            print(f"{name}: {text.rows_and_levels(spec)}: ok")
             for note in spec.notes:
                 print(f"{name}: note: {note}")
     if as_json:
@@ -293,6 +292,136 @@ def fit(
     if as_json:
         _print_json(documents[0] if len(documents) == 1 else documents)
     return 1 if failed else 0
+
+
+@app.command()
+def compare(
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Models of the zoo, paths of model files, folders of finished runs."),
+    ],
+    focus: Annotated[
+        str, typer.Option(help="What is left out: an observation, or a group.")
+    ] = "observation",
+    by: Annotated[
+        str | None, typer.Option(metavar="GROUP", help="The group, where there are several.")
+    ] = None,
+    kfold: Annotated[
+        int | None,
+        typer.Option(min=2, metavar="K", help="K-fold with refits, not leave-one-out."),
+    ] = None,
+    no_evidence: Annotated[
+        bool, typer.Option("--no-evidence", help="Leave out marginal likelihoods.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The board's folder; by default a new one in runs."),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the rows as CSV too.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    force: Force = False,
+    as_json: Json = False,
+    overrides: Set = [],
+    configs: Configs = [],
+) -> int:
+    """Several models of the same data on one board: which foresees new data best."""
+    from hlm_models.api.comparison import compare_models
+    from hlm_models.cli.progress import shown
+
+    if markdown and as_json:
+        raise InputErrors.one("print one of the two", key="--markdown, --json")
+    if csv is not None:
+        _free_file(csv, force=force)
+    _refuse_idle(overrides, ["nuts"])
+    with shown("compare") as progress:
+        found = compare_models(
+            names,
+            focus,  # type: ignore[arg-type] # an unknown one is refused in words
+            by,
+            kfold=kfold,
+            evidence=not no_evidence,
+            out=out,
+            force=force,
+            overrides=overrides,
+            folders=configs,
+            progress=progress,
+        )
+    if csv is not None:
+        csv.write_text(found.text("board.csv"), encoding="utf-8")
+    if as_json:
+        _print_json(found.document)
+    else:
+        print(found.text("board.md") if markdown else text.comparison(found.document))
+    return 1 if any(one["status"] == "fail" for one in found.document["checks"]) else 0
+
+
+@app.command()
+def predict(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A model of the zoo, the path of a model file, the folder of a finished run."
+        ),
+    ],
+    new: Annotated[Path, typer.Option(metavar="FILE", help="The new rows: .csv, .parquet, ...")],
+    groups: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="Whose effects: existing, population, typical, borrowed; or GROUP=KIND,...",
+        ),
+    ] = "existing",
+    borrow: Annotated[
+        str | None,
+        typer.Option(metavar="LEVEL", help="Whose are borrowed; or GROUP=LEVEL,..."),
+    ] = None,
+    level: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="nuts, gibbs, reml or ml; by default a run's posterior, else nuts."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write rows and predictions (.csv).")
+    ] = None,
+    force: Over = False,
+    as_json: Json = False,
+    overrides: Set = [],
+    configs: Configs = [],
+) -> int:
+    """Expected responses and new observations of new rows, in existing and in new groups."""
+    from hlm_models.api.prediction import predict_file
+    from hlm_models.cli.progress import shown
+    from hlm_models.cli.words import by_group
+    from hlm_models.results.checks import worst
+
+    if out is None and force:
+        raise InputErrors.one("has an effect with --out only", key="--force")
+    if out is not None and out.suffix != ".csv":
+        raise InputErrors.one(f"predictions are saved as .csv, not '{out.name}'", key="--out")
+    if out is not None:
+        _free_file(out, force=force)
+    _refuse_idle(overrides, [engine or "nuts"])
+    with shown(model) as progress:
+        found = predict_file(
+            model,
+            new,
+            groups=by_group(groups, key="--groups"),  # type: ignore[arg-type] # checked there
+            borrow=None if borrow is None else by_group(borrow, key="--borrow"),
+            level=level,
+            engine=engine,
+            overrides=overrides,
+            folders=configs,
+            progress=progress,
+        )
+    if out is not None:
+        found.frame().to_csv(out, index=False)
+    if as_json:
+        _print_json(found.document())
+    else:
+        print(text.prediction(found))
+    return 1 if worst(found.fit.checks) == "fail" else 0
 
 
 @app.command()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hlm_models.api.inference import Inference, Intervals
+    from hlm_models.api.prediction import Predicted
     from hlm_models.api.runs import Run
     from hlm_models.calibration.calibrate import Calibration
     from hlm_models.comparison.agreement import Agreement
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "calibration",
+    "comparison",
     "dataset_document",
     "fit",
     "number",
+    "prediction",
     "prior",
+    "rows_and_levels",
     "run",
     "show",
     "show_document",
@@ -93,7 +97,7 @@ def show(
         description.text(),
         "Data\n" + _indented([f"{spec.design.table.source}: {sizes}", *macro, *description.notes]),
         *([f"Factors\n{_indented(factors)}"] if factors else []),
-        "Random terms\n" + _indented(_random_terms(spec)),
+        *([f"Random terms\n{_indented(_random_terms(spec))}"] if spec.blocks else []),
         "Priors\n" + textwrap.indent(table(["parameter", "prior"], priors), "    "),
         "Engines\n" + _indented(fitting),
         f"Parameterisation for NUTS\n    {description.parameterization}",
@@ -163,6 +167,12 @@ def prior(found: "ImpliedPrior") -> str:
     )
 
 
+def rows_and_levels(spec: "ModelSpec") -> str:
+    """Rows, and levels of each group: `919 rows, 85 county`."""
+    groups = (f"{block.J:,} {block.group}" for block in spec.blocks)
+    return ", ".join([f"{spec.design.n:,} rows", *groups])
+
+
 def fit(found: "Fit", inference: "Inference | None" = None) -> str:
     """What `hlm fit` prints, with what was asked about the fit."""
     from hlm_models.results.fits import PointFit
@@ -171,8 +181,7 @@ def fit(found: "Fit", inference: "Inference | None" = None) -> str:
     if inference is not None:
         found = inference.fit
     spec = found.spec
-    groups = ", ".join(f"{block.J:,} {block.group}" for block in spec.blocks)
-    head = f"{spec.name} by {found.engine}: {spec.design.n:,} rows, {groups}\n"
+    head = f"{spec.name} by {found.engine}: {rows_and_levels(spec)}\n"
     head += "\n".join([spec.design.formula.text, *_beside_formula(spec)])
     frame = summary(found)
     rows = [
@@ -186,12 +195,12 @@ def fit(found: "Fit", inference: "Inference | None" = None) -> str:
         from hlm_models.results.variance import icc, r2
 
         name = "REML criterion" if found.engine == "reml" else "deviance"
-        share, together = r2(found), icc(found)["adjusted"].iloc[-1]
+        share = r2(found)
+        together = f"ICC {icc(found)['adjusted'].iloc[-1]:.3f}, " if spec.blocks else ""
         body += (
             f"\n\n{name} {found.criterion:.4f}, log likelihood {found.loglik:.4f}, "
             f"AIC {found.aic:.2f}, AICc {found.aicc:.2f}, BIC {found.bic:.2f}\n"
-            f"ICC {together:.3f}, R2 marginal {share.marginal:.3f}, conditional "
-            f"{share.conditional:.3f}"
+            f"{together}R2 marginal {share.marginal:.3f}, conditional {share.conditional:.3f}"
         )
     else:
         manner = f"{found.sampler}, {found.parameterization}"
@@ -381,6 +390,157 @@ def calibration(found: "Calibration") -> str:
         head = ["fits", "failed, saying"]
         pieces.append(table(head, wrapped(failed, head), right=(0,)))
     return "\n\n".join([*pieces, checks(found.checks)]) + "\n"
+
+
+def comparison(found: Mapping[str, Any]) -> str:
+    """What `hlm compare` prints of its document."""
+    rows, data = found["models"], found["data"]
+    others = "rows" if found["by"] is None else f"levels of {found['by']}"
+    how = "leave-one-out" if found["method"] == "loo" else found["method"]
+    head = (
+        f"{found['question']}\n{how} over {others} of {data['source']}: {data['n']:,} rows, "
+        f"response {data['response']}"
+    )
+    foreseen = [
+        [
+            row["name"],
+            *(_tenths(row[key]) for key in ("elpd", "se", "elpd_diff", "dse", "p")),
+            f"{row['weight']:.2f}",
+            f"{row['weight_bma']:.2f}",
+            str(row["k_bad"]),
+            str(row["refits"]),
+        ]
+        for row in rows
+    ]
+    titles = ["model", "elpd", "se", "diff", "dse", "p", "weight", "BMA+", "bad k", "refits"]
+    pieces = [head, table(titles, foreseen, right=range(1, 10)), _wrapped(found["winner"])]
+    keys = ("elpd_waic", "log_marginal_likelihood", "log_bayes_factor", "loglik")
+    fitted = [
+        [
+            row["name"],
+            *(_tenths(row[key]) for key in keys),
+            "-" if row["df"] is None else str(row["df"]),
+            *(_tenths(row[key]) for key in ("aic", "bic", "reml")),
+        ]
+        for row in rows
+    ]
+    titles = ["model", "WAIC", "log ml", "log BF", "loglik", "df", "AIC", "BIC", "REML"]
+    pieces.append(table(titles, fitted, right=range(1, 9)))
+    tests = [
+        [
+            one["smaller"],
+            one["larger"],
+            one["engine"].upper(),
+            number(one["statistic"]),
+            str(one["df"]),
+            _p_value(one["p"], one["draws"] - one["failed"]),
+            _cell("p", one["p_naive"]),
+        ]
+        for one in found["likelihood_ratio"]
+    ]
+    if tests:
+        titles = ["smaller", "within", "by", "LR", "df", "p", "naive p"]
+        pieces.append(table(titles, tests, right=range(3, 7)))
+    agreeing = [
+        f"{row['name']} {row['agreement'].get('agree', 0)} of {sum(row['agreement'].values())}"
+        for row in rows
+        if row["agreement"]
+    ]
+    if agreeing:
+        pieces.append(_wrapped(f"Parameters that agree with REML: {', '.join(agreeing)}"))
+    absent = [
+        f"{row['name']}: {what}: {row[key]}"
+        for row in rows
+        for key, what in (
+            ("why_no_evidence", "no marginal likelihood"),
+            ("why_no_likelihood", "no ML fit"),
+        )
+        if row[key] and row[key] != "not asked for"
+    ]
+    notes = [
+        textwrap.fill(
+            one, _width(), initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+        )
+        for one in (
+            *found["notes"],
+            *(f"marginal likelihood of {note}" for note in found["evidence_notes"]),
+            *absent,
+        )
+    ]
+    if notes:
+        pieces.append("\n".join(["Notes", *notes]))
+    failing = [
+        [one["status"], one["model"], one["code"], one["message"]]
+        for status in ("fail", "warn")
+        for one in found["checks"]
+        if one["status"] == status
+    ]
+    if failing:
+        head_of_checks = ["check", "model", "code", "what"]
+        pieces.append(table(head_of_checks, wrapped(failing, head_of_checks)))
+    state = "Made before, and reused (--force computes anew)" if found["reused"] else "Saved"
+    pieces.append(f"{state}: {found['folder']}\nPage: {found['page']}")
+    return "\n\n".join(pieces) + "\n"
+
+
+def _p_value(p: float, drawn: int) -> str:
+    """The value; a bound where none of the responses drawn was as far out."""
+    return f"<{p:.1g}" if drawn and p * (1 + drawn) < 1.5 else _cell("p", p)
+
+
+def _tenths(value: float | None) -> str:
+    """One digit after the point, as differences of log densities need; a dash for no number."""
+    return "-" if value is None or not math.isfinite(value) else f"{value:.1f}"
+
+
+SHOWN = 40
+"""Rows of a table of predictions; a file or the document has them all."""
+
+
+def prediction(found: "Predicted") -> str:
+    """What `hlm predict` prints."""
+    spec, frame = found.fit.spec, found.prediction.frame().head(SHOWN)
+    given = [name for name in found.new if name in spec.design.table.columns]
+    numbers = ["mean", "se", "lower", "upper", "pred_lower", "pred_upper"]
+    shares = frame[["var_parameter", "var_group", "var_residual"]]
+    shares = shares.div(shares.sum(axis=1), axis=0)
+    rows = [
+        [*map(_plain, own), *map(number, mine), *(f"{share:.0%}" for share in parts)]
+        for own, mine, parts in zip(
+            *(
+                one.itertuples(index=False)
+                for one in (found.new[given].head(SHOWN), frame[numbers], shares)
+            ),
+            strict=True,
+        )
+    ]
+    head = [*map(str, given), *numbers, "parameter", "group", "residual"]
+    source = f"the fit of {found.folder}" if found.folder else "a new fit"
+    effects = ", ".join(f"{group}: {kind}" for group, kind in found.groups.items())
+    level = f"{100 * found.prediction.level:.10g}%"
+    pieces = [
+        "\n".join(
+            [f"{spec.name} by {found.fit.engine}, {source}", spec.design.formula.text]
+            + ([f"Effects of {effects}"] if effects else [])
+        ),
+        table(head, rows, right=range(len(head))),
+        _wrapped(
+            f"lower, upper: {level} interval of the expected response; pred_: of a new "
+            "observation. parameter, group, residual: what the variance of a new observation "
+            "comes of"
+        ),
+    ]
+    if len(found.new) > SHOWN:
+        pieces.insert(2, f"{len(found.new) - SHOWN:,} more rows: --out FILE or --json has all")
+    troubled = [one for one in found.fit.checks if one.status != "pass"]
+    if troubled:
+        pieces.append(f"Checks of the fit\n{checks(troubled)}")
+    return "\n\n".join(pieces) + "\n"
+
+
+def _plain(value: object) -> str:
+    """A value of the user's own table."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def dataset_document(one: "Dataset") -> dict[str, Any]:

@@ -128,7 +128,7 @@ def _context(run: Run) -> dict[str, Any]:
         "priors": tables.prior_table(description, engine=posterior.engine) if posterior else None,
         "table": spec.design.table,
         "response": spec.design.formula.response,
-        "groups": tables.group_table(spec),
+        "groups": tables.group_table(spec) if spec.blocks else None,
         "factors": tables.factor_table(spec) if spec.design.factors else None,
         "agreement": tables.agreement_table(found) if found else None,
         "samplers": tables.samplers_table(run.samplers, points, name) if run.samplers else None,

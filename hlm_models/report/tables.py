@@ -339,7 +339,8 @@ def sensitivity_table(fit: PosteriorFit, rows: Sequence[SensitivityRow]) -> Tabl
 def point_table(fit: PointFit, rows: Sequence[PointRow]) -> Table:
     """Estimates with standard errors, tests of the coefficients and criteria."""
     absent = any(math.isnan(row.se) for row in rows)
-    share, together = r2(fit), icc(fit)["adjusted"].iloc[-1]
+    share = r2(fit)
+    together = f"ICC {icc(fit)['adjusted'].iloc[-1]:.3f} of all groups, " if fit.random else ""
     return Table(
         f"{fit.spec.name}, {fit.engine}: criterion {fixed(fit.criterion, 2)}, "
         f"log likelihood {fixed(fit.loglik, 2)}, AIC {fixed(fit.aic, 2)}, "
@@ -361,19 +362,19 @@ def point_table(fit: PointFit, rows: Sequence[PointRow]) -> Table:
                 interval(row.lower, row.upper),
                 fixed(row.df, 1),
                 fixed(row.statistic, 2),
-                _p_value(row.p),
+                p_value(row.p),
             )
             for row in rows
         ),
         "95%: Wald interval, for coefficients by t with Satterthwaite's degrees of freedom, for "
         "the others on the log scale or Fisher's z."
         + (NOT_THERE if absent else "")
-        + f" ICC {together:.3f} of all groups, R2 {share.marginal:.3f} marginal and "
-        f"{share.conditional:.3f} conditional.",
+        + f" {together}R2 {share.marginal:.3f} marginal and {share.conditional:.3f} conditional.",
     )
 
 
-def _p_value(p: float) -> str:
+def p_value(p: float) -> str:
+    """The value with three places; a dash where there is none."""
     return ABSENT if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
