@@ -256,7 +256,7 @@ def plot_macro_effects(found: MacroEffects, coefficients: Sequence[str] | None =
         texts = [text for text, _ in ways]
         if not boxes:
             handles.append(Line2D([], [], color=INK))
-            texts.append("fixed part" if found.inside else "least squares")
+            texts.append("fixed part" if found.inside else "least squares of partial pooling")
         _key(figure, handles, texts)
         return figure
 
