@@ -29,18 +29,24 @@ def posterior_of(spec, points, chains=CHAINS):
     values = {"sigma": [point.sigma for point in points]}
     if spec.design.p:
         values["beta"] = [point.beta for point in points]
-    dims, coords = {"sigma": (), "beta": ("coef",)}, {}
     for f, block in enumerate(spec.blocks):
+        for name in ("sd", "corr", "b"):
+            values[f"{name}_{block.group}"] = [getattr(point, name)[f] for point in points]
+    return fit_of(
+        spec, {k: np.array(v).reshape(chains, -1, *np.shape(v)[1:]) for k, v in values.items()}
+    )
+
+
+def fit_of(spec, values):
+    """A fit of these draws, (chains, draws) and the variable's own dimensions."""
+    dims, coords = {"sigma": (), "beta": ("coef",)}, {}
+    for block in spec.blocks:
         g, effect = block.group, f"effect_{block.group}"
         dims |= {f"sd_{g}": (effect,), f"corr_{g}": (effect, f"{effect}_2"), f"b_{g}": (g, effect)}
         coords |= {g: list(block.labels), effect: list(block.effects)}
-        for name in ("sd", "corr", "b"):
-            values[f"{name}_{g}"] = [getattr(point, name)[f] for point in points]
-    shaped = {
-        name: (("chain", "draw", *dims[name]), np.array(v).reshape(chains, -1, *np.shape(v)[1:]))
-        for name, v in values.items()
-    }
-    coords |= {"chain": range(chains), "draw": range(len(points) // chains)}
+    chains, draws = values["sigma"].shape
+    coords |= {"chain": range(chains), "draw": range(draws)}
+    shaped = {name: (("chain", "draw", *dims[name]), one) for name, one in values.items()}
     data = xr.DataTree.from_dict({"posterior": xr.Dataset(shaped, coords)})
     return PosteriorFit(spec, "nuts", data, "made up", "centered", 0, (), {}, 1)
 
@@ -93,18 +99,7 @@ def conditional_draws(spec, chains, draws, *, seed=1, spread=0.2):
         beta_free=np.zeros((*size, 0)),
     )
     found, _ = draw_posterior(spec, variances, np.random.SeedSequence(seed))
-    points = [
-        Point(
-            beta=found["beta"][at],
-            sigma=float(found["sigma"][at]),
-            **{
-                name: tuple(found[f"{name}_{block.group}"][at] for block in spec.blocks)
-                for name in ("sd", "corr", "b")
-            },
-        )
-        for at in np.ndindex(size)
-    ]
-    return posterior_of(spec, points, chains)
+    return fit_of(spec, found)
 
 
 def moments(fit, point, integrated):

@@ -149,15 +149,15 @@ def test_a_model_without_random_terms_is_refitted_where_weights_are_bad(asked):
 
 
 def test_both_forms_of_a_row_agree_within_their_monte_carlo_error():
-    differences = []
+    spec, differences = hlm.build("sleepstudy-intercept"), []
     for seed in range(12):
-        fit = conditional_draws(hlm.build("penicillin"), 2, 1000, seed=seed)
-        forms = hlm.log_likelihood(fit), hlm.log_likelihood(fit, by="plate", form="integrated")
-        one, other = (leave_one_out(form.block(0, 144)) for form in forms)
-        assert other.pareto_k.mean() < one.pareto_k.mean() - 0.05
+        fit = conditional_draws(spec, 2, 1000, seed=seed)
+        forms = hlm.log_likelihood(fit), hlm.log_likelihood(fit, form="integrated")
+        one, other = (leave_one_out(form.block(0, 180)) for form in forms)
+        assert other.pareto_k.mean() < one.pareto_k.mean()
         # What worse weights estimate is biased; few rows have such.
         good = (one.pareto_k < 0.7) & (other.pareto_k < 0.7)
-        assert good.sum() > 138
+        assert good.sum() > 172
         differences.append((one.elpd - other.elpd)[good].sum())
     assert abs(np.mean(differences)) < 4 * np.std(differences, ddof=1) / np.sqrt(12)
     # Not because the error is large: the sum over the rows is known to less than one.
