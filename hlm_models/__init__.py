@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from hlm_models.interpretation.variance import icc, r2, variance_draws
     from hlm_models.interpretation.variance_explained import variance_explained
     from hlm_models.prediction.predict import predict
+    from hlm_models.report.elpd_figures import plot_influence, plot_loo_pit
     from hlm_models.report.interpretation_figures import (
         plot_effects,
         plot_group_ppc,
@@ -102,6 +103,8 @@ _WHERE = {
     "mundlak": "api.mundlak",
     "plot_effects": "report.interpretation_figures",
     "plot_group_ppc": "report.interpretation_figures",
+    "plot_influence": "report.elpd_figures",
+    "plot_loo_pit": "report.elpd_figures",
     "plot_macro_effects": "report.interpretation_figures",
     "plot_pooling": "report.interpretation_figures",
     "plot_shrinkage": "report.interpretation_figures",
@@ -179,6 +182,8 @@ __all__ = [
     "mundlak",
     "plot_effects",
     "plot_group_ppc",
+    "plot_influence",
+    "plot_loo_pit",
     "plot_macro_effects",
     "plot_pooling",
     "plot_shrinkage",

@@ -25,6 +25,9 @@ from hlm_models.spec.model import ModelSpec
 
 __all__ = ["Comparison", "compare", "compare_models", "write_comparison"]
 
+FILES = ("comparison.html", "board.csv", "board.md", "board.json", "pointwise.csv")
+"""What the folder of a board holds."""
+
 
 def compare(
     fits: Mapping[str, PosteriorFit | Run],
@@ -132,13 +135,14 @@ def compare_models(
     _entries({name: one.run for name, one in models.items() if one.run})
     asked = [focus, block.group if block else None, kfold, evidence]
     folder = out or root / f"compare-{_hash(models, asked)[:8]}"
-    if out is None and (folder / "board.json").is_file() and not force:
-        document = json.loads((folder / "board.json").read_text(encoding="utf-8"))
-        return Comparison(document | {"reused": True}, folder)
+    if out is None and not force and all((folder / name).is_file() for name in FILES):
+        return Comparison(_read_document(folder / "board.json") | {"reused": True}, folder)
+    for one in models.values():
+        if one.run is None:
+            require("nuts", one.spec)
     for name, one in models.items():
         if one.run is None:
-            engines = [name for name in DEFAULT_ENGINES if not find(name).refusals(one.spec)]
-            require("nuts", one.spec)
+            engines = [word for word in DEFAULT_ENGINES if not find(word).refusals(one.spec)]
             models[name] = replace(
                 one,
                 run=run(
@@ -156,7 +160,9 @@ def compare_models(
         by,
         kfold=kfold,
         evidence=evidence,
-        command=_command(words, focus, by, kfold, evidence=evidence, overrides=overrides),
+        command=_command(
+            words, focus, by, kfold, evidence=evidence, overrides=overrides, folders=folders
+        ),
         progress=progress,
     )
     progress(Step("writing the page"))
@@ -174,6 +180,16 @@ def compare_models(
         text = json.dumps(plain(document), indent=1, ensure_ascii=False)
         (part / "board.json").write_text(text, encoding="utf-8")
     return Comparison(document, folder)
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputErrors.one(
+            f"cannot be read: {error}; compute it anew with --force", file=str(path)
+        ) from error
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +226,8 @@ def _read(
         except InputErrors as error:
             problems += error.problems
     if problems:
-        raise InputErrors(problems)
+        # What is wrong with an override is wrong with it in every model.
+        raise InputErrors(dict.fromkeys(problems))
     names = [one.spec.name for one in found]
     return {one.spec.name if names.count(one.spec.name) == 1 else one.word: one for one in found}
 
@@ -307,6 +324,7 @@ def _command(
     *,
     evidence: bool,
     overrides: Sequence[str],
+    folders: Sequence[Path],
 ) -> str:
     """The words that would run the same again."""
     found = ["hlm", "compare", *words]
@@ -320,4 +338,6 @@ def _command(
         found.append("--no-evidence")
     for override in overrides:
         found += ["--set", override]
+    for folder in folders:
+        found += ["--configs", str(folder)]
     return shlex.join(found)

@@ -11,6 +11,7 @@ from hlm_models.api.runs import Run, load_run
 from hlm_models.config.settings import DataSettings, FileSource
 from hlm_models.data.new_rows import KEY
 from hlm_models.data.read import read_frame
+from hlm_models.data.table import LabelColumn, label_column
 from hlm_models.engines.find import find, require
 from hlm_models.errors import InputErrors, ModelMismatchError, Problem
 from hlm_models.prediction.asked import Asked, Borrow, Kinds, asked
@@ -114,7 +115,6 @@ def predict_file(
         as `fit`.
     """
     checked_level(level)
-    frame = _read_new(new)
     if engine is not None:
         find(engine)
     folder = Path(model)
@@ -136,6 +136,7 @@ def predict_file(
         if not overrides:
             finished = _run_of(spec, root, progress)
             found = _kept(finished, engine) if finished else None
+    frame = _read_new(new, spec)
     rows = _asked(spec, frame, new, groups=groups, borrow=borrow)
     if found is None:
         chosen = engine or "nuts"
@@ -152,12 +153,11 @@ def predict_file(
     )
 
 
-def _read_new(path: Path) -> "pd.DataFrame":
+def _read_new(path: Path, spec: ModelSpec) -> "pd.DataFrame":
     """The rows of a file of the user."""
+    source = DataSettings(source=FileSource(file=str(path)))
     try:
-        frame = read_frame(
-            DataSettings(source=FileSource(file=str(path))), folder=Path.cwd(), data_dir=None
-        )
+        frame = read_frame(source, folder=Path.cwd(), data_dir=None, labels=_text(spec))
     except InputErrors as error:
         raise InputErrors(
             problem if problem.file else replace(problem, key="--new") for problem in error.problems
@@ -170,6 +170,19 @@ def _read_new(path: Path) -> "pd.DataFrame":
             file=str(path),
         )
     return frame
+
+
+def _text(spec: ModelSpec) -> list[str]:
+    """Columns with a label that no number is printed as, 007 or x: none of them holds numbers."""
+    import pandas as pd
+
+    found = []
+    for name, column in spec.design.table.columns.items():
+        if isinstance(column, LabelColumn):
+            numbers = pd.to_numeric(pd.Series(column.labels), errors="coerce").dropna()
+            if set(label_column(numbers, group=True).labels) != set(column.labels):
+                found.append(name)
+    return found
 
 
 def _asked(

@@ -333,7 +333,7 @@ def compare(
     if markdown and as_json:
         raise InputErrors.one("print one of the two", key="--markdown, --json")
     if csv is not None:
-        _free_file(csv, force=force)
+        _free_file(csv, force=force, key="--csv")
     _refuse_idle(overrides, ["nuts"])
     with shown("compare") as progress:
         found = compare_models(
@@ -552,14 +552,14 @@ def _page_file(out: Path | None, *, force: bool) -> None:
         _free_file(out, force=force)
 
 
-def _free_file(out: Path, *, force: bool) -> None:
+def _free_file(out: Path, *, force: bool, key: str = "--out") -> None:
     """Whether a file can be written to `out`."""
     if out.is_dir():
-        raise InputErrors.one(f"{out} is a folder: name a file", key="--out")
+        raise InputErrors.one(f"{out} is a folder: name a file", key=key)
     if out.exists() and not force:
-        raise InputErrors.one(f"{out} exists; write over it with --force", key="--out")
+        raise InputErrors.one(f"{out} exists; write over it with --force", key=key)
     if not out.parent.is_dir():
-        raise InputErrors.one(f"there is no folder {out.parent}", key="--out")
+        raise InputErrors.one(f"there is no folder {out.parent}", key=key)
 
 
 def _refuse_idle(overrides: Sequence[str], engines: Sequence[str]) -> None:

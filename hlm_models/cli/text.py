@@ -424,7 +424,7 @@ def comparison(found: Mapping[str, Any]) -> str:
         ]
         for row in rows
     ]
-    titles = ["model", "WAIC", "log ml", "log BF", "loglik", "df", "AIC", "BIC", "REML"]
+    titles = ["model", "elpd_waic", "log ml", "log BF", "loglik", "df", "AIC", "BIC", "REML"]
     pieces.append(table(titles, fitted, right=range(1, 9)))
     tests = [
         [

@@ -265,12 +265,14 @@ class Board:
             ]
             for row in self.rows
         ]
+        how = f"{self.folds}-fold" if self.folds else "leave-one-out"
+        what = "rows" if self.by is None else f"levels of {self.by}"
         head = ["elpd", "se", "diff", "dse", "p", "weight", "pseudo-BMA+", "bad k", "refits"]
         more = ["elpd_waic", "log ml", "log BF", "loglik", "df", "AIC", "BIC", "REML"]
         return "\n".join(
             [
-                f"{self.question} {self.data.n:,} rows of {self.data.source}, "
-                f"response {self.data.response}.",
+                f"{self.question} By {how} over {what}: {self.data.n:,} rows of "
+                f"{self.data.source}, response {self.data.response}.",
                 "",
                 *_pipes(["model", *head], foreseen),
                 "",
@@ -390,7 +392,7 @@ def check_models(
     Raises
     ------
     InputErrors
-        one model only, one model twice, other data; no such focus or group.
+        one model only, one model twice, other data; no such focus or group; too many folds.
     """
     if len(specs) < 2:
         raise InputErrors.one("a comparison needs two models or more", key="models")
@@ -399,8 +401,6 @@ def check_models(
             f"{focus!r} is none of {', '.join(get_args(Focus))}{nearest(focus, get_args(Focus))}",
             key="focus",
         )
-    if kfold is not None:
-        checked_count(kfold, "kfold", least=2)
     first: dict[str, str] = {}
     problems = [
         Problem(f"this is the same model, of the same data, as {first[spec.digest]}", key=name)
@@ -409,7 +409,13 @@ def check_models(
     ]
     if problems:
         raise InputErrors(problems)
-    return same_data(specs), _group(specs, focus, by)
+    data, block = same_data(specs), _group(specs, focus, by)
+    size, what = (data.n, "rows") if block is None else (block.J, f"levels of {block.group}")
+    if kfold is not None and checked_count(kfold, "kfold", least=2) > size:
+        raise InputErrors.one(
+            f"{kfold} folds of {size} {what}: give a number from 2 to {size}", key="kfold"
+        )
+    return data, block
 
 
 def _group(specs: Mapping[str, ModelSpec], focus: str, by: str | None) -> RandomBlock | None:
@@ -629,7 +635,7 @@ def _notes(
             + "; ".join(_listed(names) for names in comparable)
         )
     likely = [row for row in rows if row.log_bayes_factor == 0]
-    if likely and likely[0].name != rows[0].name:
+    if rows[0].log_bayes_factor < 0:
         notes.append(
             f"the marginal likelihood is largest for {likely[0].name}: it asks how well the priors "
             "foresaw these data, and elpd how well the posterior foresees new ones"
@@ -658,4 +664,5 @@ def _fixed(*values: float, digits: int = 1) -> list[str]:
 def _pipes(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """A table in Markdown: the first column text, the others numbers."""
     rule = ["---", *["---:"] * (len(head) - 1)]
-    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]
+    lines = ([cell.replace("|", "\\|") for cell in cells] for cells in (head, rule, *rows))
+    return [f"| {' | '.join(cells)} |" for cells in lines]

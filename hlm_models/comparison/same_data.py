@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -50,7 +51,8 @@ def same_data(specs: Mapping[str, ModelSpec]) -> SharedData:
     columns: dict[str, Column] = {}
     for spec in specs.values():
         columns = dict(spec.design.table.columns) | columns
-    sources = list(dict.fromkeys(spec.design.table.source for spec in specs.values()))
+    # A finished run knows the whole path of a file, and a model file perhaps its name alone.
+    sources = list(dict.fromkeys(Path(spec.design.table.source).name for spec in specs.values()))
     return SharedData(
         source=", ".join(sources),
         n=one.design.n,
@@ -63,7 +65,9 @@ def same_data(specs: Mapping[str, ModelSpec]) -> SharedData:
 def _response_problem(first: str, one: ModelSpec, other: ModelSpec) -> str:
     """Other quantities as responses, whose densities are in other units."""
     left, right = one.design.formula.response, other.design.formula.response
-    derived = [spec.config["data"]["derive"].get(left) for spec in (one, other)]
+    derived = [
+        spec.config["data"]["derive"].get(name) for spec, name in ((one, left), (other, right))
+    ]
     same = one.design.n == other.design.n and np.array_equal(one.design.y, other.design.y)
     if same or (left == right and derived[0] == derived[1]):
         return ""

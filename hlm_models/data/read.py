@@ -1,5 +1,6 @@
 """Reads the rows of a model: a dataset by name, or a file of the user."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,9 @@ _KEY = "data.source"
 _SUFFIXES = (".csv", ".parquet", ".feather", ".dta", ".sav")
 
 
-def read_frame(settings: DataSettings, *, folder: Path, data_dir: Path | None) -> pd.DataFrame:
+def read_frame(
+    settings: DataSettings, *, folder: Path, data_dir: Path | None, labels: Sequence[str] = ()
+) -> pd.DataFrame:
     """Rows of the source after `where` and `derive`, in file order.
 
     The index is the row's place in the file from 0, so that later messages can name it.
@@ -25,6 +28,7 @@ def read_frame(settings: DataSettings, *, folder: Path, data_dir: Path | None) -
     settings : the `data` part of a model file
     folder : of the model file; a file of the user is relative to it
     data_dir : where datasets that are not bundled lie (HLM_DATA); None if it is not set
+    labels : columns that are text in a CSV file of the user, whatever they look like
 
     Raises
     ------
@@ -34,7 +38,7 @@ def read_frame(settings: DataSettings, *, folder: Path, data_dir: Path | None) -
     if isinstance(settings.source, str):
         frame = _read_dataset(settings.source, data_dir)
     else:
-        frame = _read_file(folder / settings.source.file)
+        frame = _read_file(folder / settings.source.file, labels)
     return transform(frame, settings)
 
 
@@ -84,7 +88,7 @@ def _read_dataset(name: str, data_dir: Path | None) -> pd.DataFrame:
         ) from None
     path = dataset.path or _external_path(dataset, data_dir)
     labels = [column.name for column in dataset.columns if column.kind == "label"]
-    frame = _read_file(path, labels=labels)
+    frame = _read_file(path, labels)
     missing = [column.name for column in dataset.columns if column.name not in frame]
     if missing:
         raise InputErrors.one(
@@ -102,7 +106,7 @@ def _external_path(dataset: datasets.Dataset, data_dir: Path | None) -> Path:
     return path
 
 
-def _read_file(path: Path, labels: list[str] | None = None) -> pd.DataFrame:
+def _read_file(path: Path, labels: Sequence[str]) -> pd.DataFrame:
     """Whole table of a file; the columns named in `labels` are read as text from a CSV file."""
     suffix = path.suffix.lower()
     if path.is_dir():
@@ -120,7 +124,7 @@ def _read_file(path: Path, labels: list[str] | None = None) -> pd.DataFrame:
     if path.stat().st_size == 0:
         raise InputErrors.one("the file is empty", file=str(path))
     try:
-        frame = _read_suffix(path, suffix, labels or [])
+        frame = _read_suffix(path, suffix, labels)
     except UnicodeDecodeError:
         raise InputErrors.one("not UTF-8 text; save it as UTF-8", file=str(path)) from None
     except (ValueError, OSError, NotImplementedError) as error:
@@ -134,7 +138,7 @@ def _read_file(path: Path, labels: list[str] | None = None) -> pd.DataFrame:
     return frame
 
 
-def _read_suffix(path: Path, suffix: str, labels: list[str]) -> pd.DataFrame:
+def _read_suffix(path: Path, suffix: str, labels: Sequence[str]) -> pd.DataFrame:
     if suffix == ".csv":
         return _read_csv(path, labels)
     if suffix == ".parquet":
@@ -147,7 +151,7 @@ def _read_suffix(path: Path, suffix: str, labels: list[str]) -> pd.DataFrame:
     return _read_labelled(path)
 
 
-def _read_csv(path: Path, labels: list[str]) -> pd.DataFrame:
+def _read_csv(path: Path, labels: Sequence[str]) -> pd.DataFrame:
     # Read as rows first: pandas renames the second of two columns of one name, and takes the first
     # field of lines that are longer than the header for an index.
     header = pd.read_csv(path, header=None, nrows=2, dtype="str").iloc[0].dropna()

@@ -53,6 +53,11 @@ class LooPit:
         return int(np.sum(~(self.pareto_k <= self.good_k)))
 
     @property
+    def looked_at(self) -> int:
+        """How many of the values the ECDF is of."""
+        return self._law.n
+
+    @property
     def p(self) -> float:
         """The probability that uniform values stray so far from uniform anywhere."""
         return self.strayed.p

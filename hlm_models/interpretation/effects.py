@@ -105,7 +105,7 @@ def effects(
     Parameters
     ----------
     by : a second predictor: all levels of a factor; of a number its values in `at`, or its mean and
-        one standard deviation to both sides
+        one standard deviation to both sides, within its range
     kind : "conditional" holds other predictors at their means (numbers, offset) or reference levels
         (factors); "marginal" averages over the rows of the model, each with its own values of them
     groups : "population" b = 0; "typical" a level of each group of which nothing is known, so that
@@ -221,7 +221,9 @@ def _spread(column: FloatArray) -> list[float]:
     if len(distinct) <= 3:
         return [float(one) for one in distinct]
     middle, sd = float(column.mean()), float(column.std(ddof=1))
-    return [middle - sd, middle, middle + sd]
+    # Of a skewed column they may be where a spline or a logarithm knows nothing.
+    ends = np.clip([middle - sd, middle + sd], distinct[0], distinct[-1])
+    return [float(ends[0]), middle, float(ends[1])]
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,12 +274,12 @@ class _Ask:
     def _made_anew(self) -> list[str]:
         """Derived columns that are made of what moves or is given, and are not given themselves."""
         given = {*self.moved, *self.said}
-        changed, found = set(given), []
+        changed, found = given, []
         for name, text in self.spec.config["data"]["derive"].items():
             several = re.search(r"\bover\b", text, re.IGNORECASE)
-            if name not in given and not several and changed & set(re.findall(r"\w+", text)):
+            if name not in given and not several and any(_reads(text, one) for one in changed):
                 found.append(name)
-                changed.add(name)
+                changed = changed | {name}
         return [name for name in found if name in self.spec.design.table.columns]
 
     def _averaged(
@@ -359,6 +361,12 @@ class _Ask:
             here = {self.predictor: value, **cell}
             ends.append(self._averaged(here, frame, weights / (up - down)))
         return ends[0].less(ends[1])
+
+
+def _reads(text: str, name: str) -> bool:
+    """Whether an expression of SQL, where case does not count, names a column."""
+    word = rf"(?<!\w){re.escape(name)}(?!\w)"
+    return re.search(word, text, re.IGNORECASE) is not None
 
 
 def _filled(value: Value | FloatArray, n: int) -> "FloatArray | list[str]":

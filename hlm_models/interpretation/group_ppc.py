@@ -107,7 +107,7 @@ def group_ppc(
     Raises
     ------
     InputErrors
-        there is no such statistic or group.
+        there is no such statistic or group; a function that gives no single number.
 
     Source: Gelman, Meng and Stern (1996), Posterior predictive assessment of model fitness,
     Statistica Sinica 6, 733-807.
@@ -200,6 +200,10 @@ def _statistics(
     """The statistic of every level (m, J) of data sets y (m, n), whose rows are level by level."""
     if callable(statistic):
         parts = [np.apply_along_axis(statistic, 1, one) for one in np.split(y, starts[1:], axis=1)]
+        if any(part.ndim > 1 for part in parts):
+            raise InputErrors.one(
+                "a function of the responses of a level must give one number", key="statistic"
+            )
         return np.column_stack(parts).astype(np.float64)
     if statistic == "min":
         return np.minimum.reduceat(y, starts, axis=1)

@@ -21,6 +21,19 @@ if TYPE_CHECKING:
 __all__ = ["MacroEffects", "macro_effects"]
 
 
+COLUMNS = (
+    "coefficient",
+    "n",
+    "none",
+    "none_se",
+    "partial",
+    "partial_se",
+    "expected",
+    "levels",
+)
+"""Columns of the tables beside the group and the predictor."""
+
+
 @dataclass(frozen=True, eq=False)
 class MacroEffects:
     """Coefficients of each level, and the value (J,) of a macro predictor: numbers or labels.
@@ -73,8 +86,8 @@ def macro_effects(
     Raises
     ------
     InputErrors
-        the predictor is no column of the model, varies within the group, or has no value for one
-        of its levels.
+        the predictor is no column of the model, varies within the group, has the name of a column
+        of the table, or no finite value for one of the group's levels.
     RefusalError
         as `pooling`.
     """
@@ -86,6 +99,12 @@ def macro_effects(
         name, inside = predictor, predictor in design.encoding.columns
     else:
         values, name, inside = _of_levels(block, predictor), _name(predictor), False
+    if name in (block.group, *COLUMNS):
+        raise InputErrors.one(
+            f"{name} is the name of another column of the table: give the values by level as a "
+            "Series of another name",
+            key="predictor",
+        )
     return MacroEffects(name, values, inside, pooling(fit, block.group, level=level))
 
 
@@ -133,10 +152,11 @@ def _of_levels(block: RandomBlock, given: "pd.Series") -> NDArray[np.float64] | 
         twice = by_level.index[by_level.index.duplicated()][0]
         raise InputErrors.one(f"{twice} has several values; give one a level", key="predictor")
     found = by_level.reindex(list(block.labels))
-    if found.isna().any():
-        missing = found.index[found.isna()]
+    absent = found.isna() | found.isin([np.inf, -np.inf])
+    if absent.any():
+        missing = found.index[absent]
         raise InputErrors.one(
-            f"{missing[0]!r} of {block.group} has no value"
+            f"{missing[0]!r} of {block.group} has no finite value"
             + (f" (nor have {len(missing) - 1} other levels)" if len(missing) > 1 else ""),
             key="predictor",
         )

@@ -22,7 +22,7 @@ MundlakForm = Literal["within-between", "mundlak"]
 def mundlak_changes(
     spec: ModelSpec, predictors: str | Sequence[str], group: str | None, form: MundlakForm
 ) -> dict[str, object]:
-    """Changes to the model file of `spec`, by key: formula, macro.GROUP, data.derive.NAME.
+    """Changes to the model file of `spec`, by key: formula, macro, data.derive.
 
     Raises
     ------
@@ -42,17 +42,17 @@ def mundlak_changes(
     block = find_block(design, group)
     names = [predictors] if isinstance(predictors, str) else list(predictors)
     _refuse(spec, names, block.group)
-    changes: dict[str, object] = {}
+    derived: dict[str, object] = {}
     common, random = design.formula.common, list(design.formula.random)
     for name in names:
         mean = _mean(spec, name, block.factors)
         between = _written(f"{name}_between")
-        changes[f"data.derive.{name}_between"] = mean
+        derived[f"{name}_between"] = mean
         if form == "mundlak":
             common = f"{common} + {between}"
             continue
         within = _written(f"{name}_within")
-        changes[f"data.derive.{name}_within"] = f"{_quoted(name)} - {mean}"
+        derived[f"{name}_within"] = f"{_quoted(name)} - {mean}"
         _refuse_other_places(spec, name, block)
         common = _word(name).sub(f"{within} + {between}", common)
         random = [replace(term, effects=_word(name).sub(within, term.effects)) for term in random]
@@ -66,8 +66,8 @@ def mundlak_changes(
     macro = [*spec.config["macro"].get(block.group, ()), *(f"{name}_between" for name in names)]
     return {
         "formula": f"{design.formula.response} ~ {' + '.join([common, *terms])}",
-        f"macro.{block.group}": macro,
-        **changes,
+        "macro": {**spec.config["macro"], block.group: macro},
+        "data.derive": {**spec.config["data"]["derive"], **derived},
     }
 
 

@@ -134,6 +134,8 @@ def shrinkage(fit: Fit, group: str | None = None, *, level: float = 0.95) -> Shr
     ------
     InputErrors
         there is no such group, or several and none is named.
+    RefusalError
+        as `pooling`.
 
     Source: Raudenbush and Bryk (2002), Hierarchical Linear Models, chapter 3; docs/blups.md.
     """

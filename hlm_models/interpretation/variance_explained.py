@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hlm_models.errors import InputErrors, RefusalError
+from hlm_models.inference.nesting import outside
 from hlm_models.interpretation.draws import Unknowns, unknowns
 from hlm_models.results.arguments import checked_level
 from hlm_models.results.fits import Fit, PointFit
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["VarianceExplained", "variance_explained"]
 
 PAIRS = 4_000
-"""Pairs of draws of two posteriors that are taken."""
+"""Pairs of draws of two posteriors that are taken; more where one has more draws."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +83,8 @@ def variance_explained(smaller: Fit, larger: Fit, *, level: float = 0.95) -> Var
     Raises
     ------
     InputErrors
-        other rows, response, weights or random effects; a smaller model with predictors that the
-        larger one lacks.
+        other rows, response, weights or random effects; a smaller model with predictors that are
+        no combination of those of the larger one.
     RefusalError
         a posterior and a point fit, or REML and ML.
 
@@ -100,11 +101,10 @@ def variance_explained(smaller: Fit, larger: Fit, *, level: float = 0.95) -> Var
         )
     _same(smaller.spec, larger.spec)
     rng = np.random.default_rng((smaller.seed, larger.seed))
-    parts = []
-    for fit in (smaller, larger):
-        found = unknowns(fit)
-        size = found.sigma.size
-        at = rng.permutation(np.resize(np.arange(size), max(PAIRS, 1))) if size > 1 else [0]
+    parts, both = [], [unknowns(fit) for fit in (smaller, larger)]
+    pairs = max(PAIRS, *(found.sigma.size for found in both)) if kinds[0] == "posterior" else 1
+    for fit, found in zip((smaller, larger), both, strict=True):
+        at = rng.permutation(np.resize(np.arange(found.sigma.size), pairs))
         parts.append({key: one.ravel()[at] for key, one in _variances(fit.spec, found).items()})
     coef = smaller.spec.design.coef
     return VarianceExplained(
@@ -144,14 +144,14 @@ def _same(smaller: ModelSpec, larger: ModelSpec) -> None:
             "give both the same random terms",
             key="larger",
         )
-    lost = [name for name in one.coef if name not in other.coef]
+    lost = [one.coef[k] for k in outside(one.X, other.X).tolist()]
     if lost:
         raise InputErrors.one(
             f"the larger model lacks {', '.join(lost)}: the first model is the smaller one, whose "
             "predictors the second one has too",
             key="larger",
         )
-    if len(one.coef) == len(other.coef):
+    if one.p == other.p:
         raise InputErrors.one("the second model has no predictor more", key="larger")
 
 

@@ -1,6 +1,6 @@
 """What is asked of a prediction: which rows, and whose effects they have."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -97,18 +97,12 @@ def _kinds(spec: ModelSpec, groups: Kinds) -> dict[str, Groups]:
     """What is asked of each group, in the order of the blocks."""
     known = [block.group for block in spec.blocks]
     given = groups if isinstance(groups, Mapping) else dict.fromkeys(known, groups)
-    problems = []
-    for group, kind in given.items():
-        if group not in known:
-            problems.append(
-                f"{group!r} is not a group of this model{nearest(group, known)} "
-                f"(groups: {', '.join(known)})"
-            )
-        if kind not in get_args(Groups):
-            problems.append(
-                f"{kind!r} is none of {', '.join(get_args(Groups))}"
-                f"{nearest(str(kind), get_args(Groups))}"
-            )
+    problems = [_no_group(group, known) for group in given if group not in known]
+    problems += [
+        f"{kind!r} is none of {', '.join(get_args(Groups))}{nearest(str(kind), get_args(Groups))}"
+        for kind in (groups.values() if isinstance(groups, Mapping) else [groups])
+        if kind not in get_args(Groups)
+    ]
     missing = [group for group in known if group not in given]
     if missing:
         problems.append(f"say what is meant for {', '.join(missing)} too")
@@ -117,8 +111,14 @@ def _kinds(spec: ModelSpec, groups: Kinds) -> dict[str, Groups]:
     return {group: given[group] for group in known}
 
 
+def _no_group(group: str, known: Sequence[str]) -> str:
+    groups = f"groups: {', '.join(known)}" if known else "it has none"
+    return f"{group!r} is not a group of this model{nearest(group, known)} ({groups})"
+
+
 def _lent(spec: ModelSpec, kinds: Mapping[str, Groups], borrow: Borrow | None) -> dict[str, int]:
     """The level that each borrowed group takes."""
+    known = [block.group for block in spec.blocks]
     borrowed = [group for group, kind in kinds.items() if kind == "borrowed"]
     if isinstance(borrow, Mapping):
         given = dict(borrow)
@@ -128,8 +128,10 @@ def _lent(spec: ModelSpec, kinds: Mapping[str, Groups], borrow: Borrow | None) -
         )
     else:
         given = {} if borrow is None else dict.fromkeys(borrowed or ["borrow"], borrow)
-    idle = [group for group in given if group not in borrowed]
-    if idle:
+    for group in given if isinstance(borrow, Mapping) else ():
+        if group not in known:
+            raise InputErrors.one(_no_group(group, known), key="borrow")
+    if any(group not in borrowed for group in given):
         raise InputErrors.one(
             "borrow has an effect with groups='borrowed' only; leave it out, or say so",
             key="borrow",

@@ -144,7 +144,7 @@ def _foreseen(board: Board) -> Table:
             Column("p"),
             Column("stacking"),
             Column("pseudo-BMA+"),
-            Column("WAIC"),
+            Column("elpd_waic"),
             Column("bad k"),
         ),
         tuple(
@@ -165,8 +165,8 @@ def _foreseen(board: Board) -> Table:
         f"elpd: sum over {len(board.names):,} of the log density that the model gives what was "
         f"left out, one {what} a term; higher is better. difference: to the first model, with the "
         "standard error of the paired difference. p: effective number of parameters. stacking, "
-        "pseudo-BMA+: weights of the models in a common prediction. WAIC: another estimate of "
-        "elpd, on the same scale. bad k: terms whose weights stayed not good enough.",
+        "pseudo-BMA+: weights of the models in a common prediction. elpd_waic: another estimate "
+        "of elpd, by WAIC. bad k: terms whose weights stayed not good enough.",
     )
 
 
@@ -238,7 +238,7 @@ def _pareto(board: Board) -> "tuple[Markup, ...]":
             alt=f"{name}: Pareto k of {one.elpd.size:,}",
         )
         for name, one in board.models.items()
-        if np.isfinite(one.elpd.pareto_k).any()
+        if not np.isnan(one.elpd.pareto_k).all()
     )
 
 

@@ -79,8 +79,11 @@ def difference(
 
 
 def pareto(name: str, k: FloatArray, refitted: FloatArray, good: float, *, alt: str) -> Markup:
-    """Shapes (size,) of the tails of the weights; hollow where a refit replaced them."""
-    at = np.flatnonzero(np.isfinite(k))
+    """Shapes (size,) of the tails of the weights, which may be infinite or NaN (there are none).
+
+    Hollow where a refit replaced them.
+    """
+    at = np.flatnonzero(~np.isnan(k))
     if len(at) > SHOWN:
         at = np.sort(at[np.argsort(-k[at], kind="stable")[:SHOWN]])
     high = np.minimum(k[at], BEYOND)

@@ -39,6 +39,8 @@ class CaseDeletion:
     beta (J, p), sigma (J,) : the estimates without it
     sd, corr : the same of every block of the model, (J, q) and (J, q, q)
     change (J, p) : of beta, in standard errors of the fit to all rows
+    change_log_sd, change_log_sigma : (J, q) of every block and (J,), the same of log sd and log
+        sigma; NaN where the fit to all rows has no standard error, -inf where an sd goes to zero
     cooks (J,) : d' Var(beta)^-1 d / p, with d the change of beta and Var(beta) of the fit to all
     log_density (J,) : log p(rows of the level | all others) at the estimates without it
     """
@@ -55,6 +57,8 @@ class CaseDeletion:
     sd: tuple[FloatArray, ...]
     corr: tuple[FloatArray, ...]
     change: FloatArray
+    change_log_sd: tuple[FloatArray, ...]
+    change_log_sigma: FloatArray
     cooks: FloatArray
     log_density: FloatArray
 
@@ -81,6 +85,12 @@ class CaseDeletion:
         columns |= {
             f"change[{name}]": one for name, one in zip(self.coef, self.change.T, strict=True)
         }
+        for block, change in zip(self.blocks, self.change_log_sd, strict=True):
+            columns |= {
+                f"change[log sd_{block.group}[{name}]]": one
+                for name, one in zip(block.effects, change.T, strict=True)
+            }
+        columns["change[log sigma]"] = self.change_log_sigma
         return pd.DataFrame(columns, index=pd.Index(self.levels, name=self.group))
 
 
@@ -133,6 +143,11 @@ def case_deletion(
         log_density += np.bincount(block.level, np.log(spec.design.weights), block.J) / 2
     sd, corr = zip(*(_covariance(Lambda, sigma) for Lambda in factors), strict=True)
     change = beta - fit.beta
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change_log_sd = tuple(
+            frozen((np.log(one) - np.log(estimate.sd)) / estimate.se_log_sd)
+            for one, estimate in zip(sd, fit.random, strict=True)
+        )
     distance = np.einsum("jp,pj->j", change, np.linalg.solve(fit.vcov_beta, change.T))
     return CaseDeletion(
         model=spec.name,
@@ -147,6 +162,8 @@ def case_deletion(
         sd=sd,
         corr=corr,
         change=frozen(change / np.sqrt(np.diag(fit.vcov_beta))),
+        change_log_sd=change_log_sd,
+        change_log_sigma=frozen(np.log(sigma / fit.sigma) / fit.se_log_sigma),
         cooks=frozen(distance / p if p else np.full(block.J, np.nan)),
         log_density=frozen(log_density),
     )

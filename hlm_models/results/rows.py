@@ -70,7 +70,7 @@ def read_rows(
     """
     if not isinstance(frame, pd.DataFrame):
         raise InputErrors.one("new data must be a pandas DataFrame", key=KEY)
-    if frame.empty:
+    if not len(frame):
         raise InputErrors.one("the new data have no row", key=KEY)
     design = spec.design
     blocks = {block.group: block for block in design.blocks}

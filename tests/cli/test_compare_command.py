@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shlex
 import shutil
 from collections import Counter
 from contextlib import redirect_stdout
@@ -152,6 +153,15 @@ def test_names_files_and_runs_may_be_mixed(compared, folder, calls, capsys):
     assert "not the folder of a comparison" in capsys.readouterr().err
 
 
+def test_the_command_that_is_recorded_finds_the_models(calls, folder, capsys):
+    (folder / "my models").mkdir()
+    (folder / "my models" / "mine.yaml").write_text(MODEL)
+    assert main(["compare", "mine", MODELS[1], "--configs", "my models", "--json"]) == 0
+    command = json.loads(capsys.readouterr().out)["provenance"]["command"]
+    assert main([*shlex.split(command)[1:], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["reused"]
+
+
 def test_markdown_and_csv(compared, folder, capsys):
     assert main(["compare", *MODELS, "--markdown", "--csv", "b.csv"]) == 0
     out = capsys.readouterr().out
@@ -206,6 +216,8 @@ def refused(words, capsys, code=2):
         ([*MODELS, "--focus", "group", "--by", "county"], "'county' is a group of none of"),
         ([*MODELS, "--by", "subject"], "take focus='group'"),
         ([*MODELS, "--kfold", "1"], "--kfold"),
+        ([*MODELS, "--kfold", "181"], "kfold: 181 folds of 180 rows: give a number from 2 to 180"),
+        ([*MODELS, "--csv", "nowhere/b.csv"], "--csv: there is no folder nowhere"),
         (["sleepstudy-slops", "sleepstudy-slopes"], "sleepstudy-slops"),
         (["runs/nothing", "sleepstudy-slopes"], "runs/nothing"),
         ([*MODELS, "--set", "fit.chains=0"], "fit.chains"),
@@ -215,6 +227,32 @@ def test_bad_input_is_refused_before_anything_is_fitted(words, message, calls, f
     assert message in refused(words, capsys)
     assert not calls
     assert not list(folder.iterdir())
+
+
+def test_an_override_that_no_model_has_is_told_once(calls, folder, capsys):
+    assert refused([*MODELS, "--set", "fitt.seed=3"], capsys).count("unknown key") == 1
+
+
+def test_what_nuts_refuses_is_refused_before_others_are_fitted(calls, folder, capsys, monkeypatch):
+    def require(engine, spec):
+        if spec.name == MODELS[1]:
+            raise RefusalError(f"{engine} cannot fit {spec.name}")
+
+    monkeypatch.setattr("hlm_models.api.comparison.require", require)
+    assert "nuts cannot fit sleepstudy-slopes" in refused(MODELS, capsys, code=3)
+    assert not calls
+
+
+def test_a_folder_that_lost_a_file_is_made_anew(compared, folder, capsys):
+    [made] = folder.glob("runs/compare-????????")
+    (made / "board.md").unlink()
+    assert main(["compare", *MODELS, "--markdown"]) == 0
+    assert (made / "board.md").is_file()
+    assert "By leave-one-out" in capsys.readouterr().out
+    (made / "board.json").write_text("{")
+    message = refused(MODELS, capsys)
+    assert "board.json: cannot be read" in message
+    assert "--force" in message
 
 
 def test_one_model_under_two_names_is_refused(calls, folder, capsys):

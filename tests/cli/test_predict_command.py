@@ -124,6 +124,21 @@ def test_many_rows_are_cut_in_the_table_only(folder, capsys):
     assert len(json.loads(capsys.readouterr().out)["rows"]) == 50
 
 
+def test_labels_of_text_that_look_like_numbers_stay_text(folder, capsys):
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"y": rng.normal(size=30), "g": ["01", "1", "x"] * 10})
+    data["y"] += 50 * (data["g"] == "01")
+    data.to_csv("d.csv", index=False)
+    text = "schema: 1\nname: mine\ndata: {source: {file: d.csv}}\nformula: y ~ 1 + (1 | g)\n"
+    Path("mine.yaml").write_text(text)
+    Path("rows.csv").write_text("g\n01\n1\n")
+    words = ["predict", "mine.yaml", "--new", "rows.csv", "--engine", "reml", "--json"]
+    assert main(words) == 0
+    first, second = json.loads(capsys.readouterr().out)["rows"]
+    assert (first["g"], second["g"]) == ("01", "1")
+    assert first["mean"] > 40 > second["mean"]
+
+
 def test_a_finished_run_of_the_model_is_used(folder, capsys, calls, monkeypatch):
     run_quickly(monkeypatch, "grunfeld-slopes")
     calls.clear()

@@ -166,6 +166,8 @@ def test_a_refused_marginal_likelihood_says_why(entries, asked, monkeypatch):
     assert rows["sleepstudy-slopes"].why_no_evidence == "flat priors"
     assert math.isnan(rows["sleepstudy-slopes"].log_bayes_factor)
     assert rows["sleepstudy-intercept"].log_bayes_factor == 0
+    # The first model has none that could be smaller.
+    assert not any("is largest for" in note for note in made(entries).notes)
     left_out = made(entries, evidence=False).rows[0]
     assert left_out.why_no_evidence == "not asked for"
 
@@ -361,6 +363,14 @@ def test_frame_csv_and_markdown_have_every_model(board, tmp_path):
     for row in board.rows:
         assert sum(line.startswith(f"| {row.name} |") for line in tables) == 2
     assert board.winner in lines
+    assert "By leave-one-out over rows: 180 rows of sleepstudy" in lines[0]
+
+
+def test_markdown_says_folds_and_keeps_its_columns(entries, asked):
+    slopes, intercept = (entries[name] for name in ("sleepstudy-slopes", "sleepstudy-intercept"))
+    lines = made({"a | b": slopes, "c": intercept}, kfold=5, by="subject", focus="group").markdown()
+    assert "By 5-fold over levels of subject: 180 rows" in lines
+    assert lines.count(r"| a \| b |") == 2
 
 
 @pytest.mark.parametrize(
@@ -388,6 +398,14 @@ def test_a_single_fold_is_refused(entries):
     specs = {name: one.posterior.spec for name, one in entries.items()}
     with pytest.raises(InputErrors, match="at least 2"):
         check_models(specs, "observation", None, kfold=1)
+
+
+@pytest.mark.parametrize(("focus", "most"), [("observation", 180), ("group", 18)])
+def test_more_folds_than_there_is_to_leave_out_are_refused(entries, focus, most):
+    specs = {name: one.posterior.spec for name, one in entries.items()}
+    check_models(specs, focus, None, kfold=most)
+    with pytest.raises(InputErrors, match=f"kfold: {most + 1} folds of {most} .*from 2 to {most}"):
+        check_models(specs, focus, None, kfold=most + 1)
 
 
 def test_what_has_no_draws_is_refused(entries):

@@ -66,6 +66,30 @@ def test_a_response_derived_in_another_way_is_refused(frame):
         same_data({"one": one, "two": two})
 
 
+def test_a_response_that_one_model_derives_is_told_as_it_is_made(frame):
+    one = build(frame, derive={"z": "ln(y)"})
+    with pytest.raises(InputErrors, match=r"the response is z = ln\(y\), and y in one: log"):
+        same_data({"one": one, "two": build(frame, "z ~ x + (1 | g)", derive={"z": "ln(y)"})})
+
+
+def test_one_file_is_one_source_whatever_its_path(frame, tmp_path, monkeypatch):
+    """A finished run names the whole path."""
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    specs = {
+        str(path): hlm.build(
+            {
+                "schema": 1,
+                "name": "made",
+                "data": {"source": {"file": str(path)}},
+                "formula": formula,
+            }
+        )
+        for path, formula in (("rows.csv", "y ~ x"), (tmp_path / "rows.csv", "y ~ w"))
+    }
+    assert same_data(specs).source == "rows.csv"
+
+
 def test_one_response_under_two_names_is_the_same(frame):
     twice = frame.assign(z=np.log(frame["y"]))
     found = same_data(

@@ -165,6 +165,26 @@ def test_derived_columns_move_and_group_means_stay():
     assert np.diff(moved.means.estimate)[0] == pytest.approx(context.beta[1], rel=1e-9)
 
 
+@pytest.mark.parametrize("how", ['"own status" * "own status"', 'power("Own Status", 2)'])
+def test_derived_columns_of_quoted_names_move_in_any_case(how):
+    frame = uneven_frame().rename(columns={"x": "own status"})
+    config = model("y ~ `own status` + squared + (1 | g)", "frame")
+    config["data"] |= {"derive": {"squared": how}}
+    fit = hlm.fit(hlm.build(config, data=frame), engine="reml")
+    found = effects(fit, "own status", grid=[0, 1, 2])
+    a, b, c = fit.beta
+    np.testing.assert_allclose(found.means.estimate, [a, a + b + c, a + 2 * b + 4 * c], rtol=1e-9)
+
+
+def test_values_of_a_skewed_second_predictor_stay_within_its_range():
+    frame = uneven_frame().assign(wage=lambda d: np.exp(3 * d["x"]))
+    assert frame["wage"].std() > frame["wage"].mean()
+    spec = hlm.build(model("y ~ u + log(wage) + (1 | g)", "frame"), data=frame)
+    found = effects(hlm.fit(spec, engine="reml"), "u", by="wage", grid=[0])
+    wages = [cell[1] for cell in found.cells]
+    assert wages[:2] == [frame["wage"].min(), pytest.approx(frame["wage"].mean())]
+
+
 def test_splines_are_not_asked_beyond_their_ends():
     fit = hlm.fit(model("reaction ~ bs(days, df=4) + (1 | subject)", "sleepstudy"), engine="reml")
     found = effects(fit, "days", kind="marginal")

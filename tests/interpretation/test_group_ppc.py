@@ -78,3 +78,5 @@ def test_what_is_no_statistic_is_refused(fit_of):
         group_ppc(fit_of("uneven"), "mena")
     with pytest.raises(InputErrors, match="at least 20"):
         group_ppc(fit_of("uneven"), replicates=3)
+    with pytest.raises(InputErrors, match=r"statistic: .* must give one number"):
+        group_ppc(fit_of("uneven"), np.sort)

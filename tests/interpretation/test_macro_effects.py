@@ -56,7 +56,13 @@ def test_what_is_no_macro_predictor_is_refused(fit_of, predictor, text):
 def test_levels_without_a_value_are_named(fit_of):
     import pandas as pd
 
-    with pytest.raises(InputErrors, match="'g3' of g has no value"):
+    with pytest.raises(InputErrors, match="'g3' of g has no finite value"):
         macro_effects(fit_of("uneven"), pd.Series({f"g{j}": j for j in range(8) if j != 3}))
+    with pytest.raises(InputErrors, match="'g0' of g has no finite value"):
+        macro_effects(
+            fit_of("uneven"), pd.Series({f"g{j}": 1 / j if j else np.inf for j in range(8)})
+        )
+    with pytest.raises(InputErrors, match="n is the name of another column"):
+        macro_effects(fit_of("uneven"), pd.Series({f"g{j}": j for j in range(8)}, name="n"))
     with pytest.raises(InputErrors, match="g1 has several values"):
         macro_effects(fit_of("uneven"), pd.Series([1, 2], index=["g1", "g1"]))

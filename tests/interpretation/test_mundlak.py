@@ -108,6 +108,18 @@ def test_nested_groups_and_offsets_and_a_name_of_the_zoo():
     assert radon.design.coef == ("Intercept", "floor_within", "floor_between")
 
 
+def test_names_with_dots_and_equals_signs_are_names():
+    frame = uneven_frame().rename(columns={"x": "own.x=1", "g": "a.g"})
+    frame["twice"] = frame.pop("u")
+    config = {"schema": 1, "name": "dots", "formula": "y ~ `own.x=1` + m + (1 | `a.g`)"}
+    data = {"source": "frame", "derive": {"m": "twice / 2"}}
+    spec = hlm.mundlak({**config, "data": data, "macro": {"a.g": ["m"]}}, "own.x=1", data=frame)
+    means = frame.groupby("a.g")["own.x=1"].transform("mean")
+    np.testing.assert_allclose(spec.design.table.number("own.x=1_between"), means, rtol=1e-12)
+    assert list(spec.config["data"]["derive"]) == ["m", "own.x=1_between", "own.x=1_within"]
+    assert spec.config["macro"] == {"a.g": ["m", "own.x=1_between"]}
+
+
 def test_a_posterior_has_draws_of_the_difference(posterior_of):
     from canned import canned_posterior
 

@@ -78,6 +78,28 @@ def test_draws_of_two_posteriors_are_not_paired(posterior_of):
     assert abs(own) < 0.1
 
 
+def test_every_draw_counts(posterior_of, monkeypatch):
+    smaller, larger = posterior_of("hsb-oneway"), posterior_of("hsb-means-as-outcomes")
+    monkeypatch.setattr("hlm_models.interpretation.variance_explained.PAIRS", 7)
+    found = variance_explained(smaller, larger)
+    for fit, rows in ((smaller, found.smaller), (larger, found.larger)):
+        sigma = fit.data["posterior"].to_dataset()["sigma"].values.ravel()
+        drawn = np.sort(rows["residual", "sigma^2"])
+        np.testing.assert_allclose(drawn, np.sort(np.square(sigma)), rtol=1e-12)
+
+
+def test_predictors_may_be_written_in_other_columns():
+    """x is x_within and x_between together."""
+    plain = model("mathach ~ ses + (1 | school)", "hsb")
+    parts = hlm.mundlak(plain, "ses")
+    one, two = (hlm.fit(what, engine="reml") for what in (plain, parts))
+    frame = variance_explained(one, two).frame()
+    between = 1 - two.random[0].cov[0, 0] / one.random[0].cov[0, 0]
+    assert frame.loc[("school", "Intercept"), "explained"] == pytest.approx(between)
+    with pytest.raises(InputErrors, match="lacks ses_within, ses_between"):
+        variance_explained(two, one)
+
+
 def test_models_that_cannot_be_compared_are_refused(fit_of, posterior_of):
     oneway, means = fit_of("hsb-oneway"), fit_of("hsb-means-as-outcomes")
     with pytest.raises(RefusalError, match="same engine"):

@@ -225,6 +225,7 @@ def test_the_index_of_the_new_rows_is_kept():
         ({"groups": "borrowed", "borrow": {"g": "p", "h": "z"}}, "'z' is not a level of h"),
         ({"borrow": "p"}, "borrow has an effect with groups='borrowed' only"),
         ({"groups": "typical", "borrow": {"g": "p"}}, "borrow has an effect with"),
+        ({"groups": "borrowed", "borrow": {"g": "p", "hh": "a"}}, "'hh' is not a group of this m"),
         ({"level": 95}, "level: a number between 0 and 1 is needed, not 95"),
     ],
 )

@@ -369,6 +369,8 @@ def test_a_model_without_groups_has_residuals_only_beside_its_coefficients():
     np.testing.assert_allclose(found.mean, (flat(fit, "beta") @ [[1, 1], [1, 2]]).mean(axis=0))
     with pytest.raises(InputErrors, match="'g' is not a group of this model"):
         predict(fit, groups={"g": "typical"})
+    with pytest.raises(InputErrors, match=r"'typicall' is none of existing, .* 'typical'"):
+        predict(fit, groups="typicall")
 
 
 def test_what_is_no_fit_is_refused():

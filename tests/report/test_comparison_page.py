@@ -14,6 +14,7 @@ import hlm_models as hlm
 from hlm_models.comparison.board import Entry, make_board
 from hlm_models.report.comparison import REFERENCES, render
 from hlm_models.report.comparison_figures import SHOWN, difference, pareto
+from hlm_models.report.figures import REFERENCE
 from hlm_models.results.checks import Check
 
 TESTS = Path(__file__).parents[1]
@@ -174,6 +175,15 @@ def test_figures_of_any_size_stay_small(size):
     k[0] = np.nan
     assert SHOWN < 2000
     assert len(pareto("a", k, np.zeros(size, dtype=bool), 0.7, alt="alt")) < 300_000
+
+
+def test_an_infinite_k_is_drawn_as_bad_and_a_missing_one_is_not():
+    infinite, missing = (
+        pareto("a", np.array([0.1, 0.2, last]), np.zeros(3, dtype=bool), 0.7, alt="alt")
+        for last in (np.inf, np.nan)
+    )
+    assert REFERENCE in infinite
+    assert REFERENCE not in missing
 
 
 def test_two_pages_of_a_board_are_equal(board, text, tmp_path):

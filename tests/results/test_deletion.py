@@ -83,6 +83,13 @@ def test_changes_are_in_standard_errors_and_distances_in_their_covariance():
     found = hlm.case_deletion(fit)
     moved = found.beta - fit.beta
     np.testing.assert_allclose(found.change, moved / np.sqrt(np.diag(fit.vcov_beta)), rtol=1e-12)
+    [all_rows] = fit.random
+    np.testing.assert_allclose(
+        found.change_log_sd[0] * all_rows.se_log_sd, np.log(found.sd[0] / all_rows.sd), rtol=1e-9
+    )
+    np.testing.assert_allclose(
+        fit.sigma * np.exp(found.change_log_sigma * fit.se_log_sigma), found.sigma, rtol=1e-12
+    )
     by_hand = [d @ np.linalg.inv(fit.vcov_beta) @ d / 2 for d in moved]
     np.testing.assert_allclose(found.cooks, by_hand, rtol=1e-9)
     np.testing.assert_array_equal(found.cooks, hlm.cooks_distance(fit, "g"))
@@ -102,7 +109,8 @@ def test_the_frame_has_a_row_a_level_and_the_names_of_the_summary():
     assert frame.index.name == "h"
     names = set(hlm.summary(fit).index)
     assert names <= set(frame.columns)
-    rest = ["n", "cooks", "log_density", "change[Intercept]", "change[x]"]
+    rest = ["n", "cooks", "log_density", "change[Intercept]", "change[x]", "change[log sigma]"]
+    rest += [f"change[log {name}]" for name in names if name.startswith("sd_")]
     assert sorted(set(frame.columns) - names) == sorted(rest)
     assert frame.loc["c", "corr_g[Intercept, x]"] == found.corr[0][2, 1, 0]
 

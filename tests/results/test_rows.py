@@ -143,6 +143,7 @@ def broken(**changes):
         (broken(batch=(4, 5)), "'5:.' in row 5 is not a level of batch:cask .*'typical'"),
         (broken(w=(1, 0.0)), "w must be above 0, but row 2 has 0"),
         (made_up().head(0), "the new data have no row"),
+        (pd.DataFrame(index=range(3)), "needs a column 'x'"),
         ([1.0], "new data must be a pandas DataFrame"),
     ],
 )
