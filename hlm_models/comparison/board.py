@@ -498,6 +498,9 @@ def _model(
 def _points(entry: Entry, progress: Progress) -> tuple[dict[str, PointFit], dict[str, str]]:
     """Fits by ML and REML, and why one could not be had."""
     spec = entry.posterior.spec
+    if spec.reml.theta is not None:
+        why = "the model file gives theta (reml.theta), so that there is no optimum to speak of"
+        return {}, dict.fromkeys(("ml", "reml"), why)
     points, refused = {} if entry.reml is None else {"reml": entry.reml}, {}
     for name in ("ml", "reml"):
         if name in points:

@@ -99,8 +99,13 @@ def plot_influence(found: Influence | CaseDeletion) -> Figure:
     """How far each parameter moves when a level is left out: a dot a level.
 
     Of each parameter the levels that move it the most are named. Standard deviations are on the
-    scale of logarithms; an arrow at the left is one that goes to zero. What does not move, or has
-    no standard error, is not drawn.
+    scale of logarithms; an arrow at the left is one that goes to zero. What has no standard error,
+    as an sd that is zero with all rows too, is not drawn.
+
+    Raises
+    ------
+    InputErrors
+        the value is neither; or no level can be left out.
     """
     if not isinstance(found, Influence | CaseDeletion):
         raise InputErrors.one(

@@ -188,6 +188,19 @@ def test_an_ml_fit_that_is_refused_says_why(entries, asked, monkeypatch):
     assert all("slopes" not in one.larger for one in board.tests)
 
 
+def test_a_given_theta_is_no_optimum(entries, asked):
+    name = "sleepstudy-slopes"
+    posterior = entries[name].posterior
+    reml = posterior.spec.reml.model_copy(update={"theta": (1.0, 0.0, 0.2)})
+    spec = replace(posterior.spec, reml=reml)
+    board = made(entries | {name: Entry(replace(posterior, spec=spec))})
+    [row] = [row for row in board.rows if row.name == name]
+    assert math.isnan(row.loglik)
+    assert math.isnan(row.reml)
+    assert "reml.theta" in row.why_no_likelihood
+    assert not any(name in (one.smaller, one.larger) for one in board.tests)
+
+
 def test_an_estimate_that_fails_names_its_model(entries, asked, monkeypatch):
     def fail(fit, focus, by):
         raise FitError("no luck")
