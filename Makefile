@@ -13,11 +13,11 @@ demo: $(STAMP)
 	$(BIN)/hlm run grunfeld-slopes
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow" -n auto
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
 
 test-all: test
-	$(BIN)/python -m pytest -m slow -n auto --dist loadscope
-	$(BIN)/python -m pytest --nbmake notebooks --nbmake-timeout=900 -p no:randomly -o filterwarnings=default
+	$(BIN)/python -m pytest -m slow -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --nbmake notebooks --nbmake-timeout=900 -p no:randomly -o filterwarnings=default
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check

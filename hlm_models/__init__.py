@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hlm_models.elpd.loo_pit import loo_pit
     from hlm_models.elpd.pointwise import log_likelihood
     from hlm_models.elpd.waic import waic
-    from hlm_models.errors import HlmError, InputErrors, RefusalError
+    from hlm_models.errors import FitError, HlmError, InputErrors, RefusalError
     from hlm_models.inference.anova import anova
     from hlm_models.inference.bootstrap import bootstrap
     from hlm_models.inference.hypotheses import coefficient_tests, hypothesis
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from hlm_models.results.summary import summary
 
 _WHERE = {
+    "FitError": "errors",
     "Grouping": "elpd.grouping",
     "HlmError": "errors",
     "InputErrors": "errors",
@@ -137,6 +138,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "FitError",
     "Grouping",
     "HlmError",
     "InputErrors",

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hlm_models.api.models import build, fit
 from hlm_models.api.runs import Run, load_run
 from hlm_models.config.settings import DataSettings, FileSource
@@ -50,6 +52,16 @@ class Predicted:
         blocks = self.fit.spec.blocks
         return {block.group: kind for block, kind in zip(blocks, self.asked.kinds, strict=True)}
 
+    @property
+    def borrowed(self) -> dict[str, str]:
+        """The level that lends its effects, by group."""
+        asked, blocks = self.asked, self.fit.spec.blocks
+        return {
+            block.group: block.labels[int(level[0])]
+            for block, kind, level in zip(blocks, asked.kinds, asked.rows.level, strict=True)
+            if kind == "borrowed"
+        }
+
     def frame(self) -> "pd.DataFrame":
         """The columns of the new data, then those of the prediction."""
         import pandas as pd
@@ -64,7 +76,7 @@ class Predicted:
         parts = frame[[f"var_{part}" for part in PARTS]].set_axis(PARTS, axis="columns")
         given = self.new.astype(object).where(self.new.notna(), None)
         rows = [
-            {**own, **mine, "var": var}
+            {**{name: _told(value) for name, value in own.items()}, **mine, "var": var}
             for own, mine, var in zip(
                 *(one.to_dict("records") for one in (given, numbers, parts)), strict=True
             )
@@ -76,11 +88,18 @@ class Predicted:
                 "formula": spec.design.formula.text,
                 "folder": None if self.folder is None else str(self.folder),
                 "groups": self.groups,
+                "borrow": self.borrowed,
                 "level": self.prediction.level,
                 "rows": rows,
             }
         )
         return whole
+
+
+def _told(value: object) -> object:
+    """A value of the new data as JSON has it."""
+    numbers = bool | int | float | np.bool_ | np.number
+    return value if value is None or isinstance(value, numbers) else str(value)
 
 
 def predict_file(

@@ -516,7 +516,8 @@ def prediction(found: "Predicted") -> str:
     ]
     head = [*map(str, given), *numbers, "parameter", "group", "residual"]
     source = f"the fit of {found.folder}" if found.folder else "a new fit"
-    effects = ", ".join(f"{group}: {kind}" for group, kind in found.groups.items())
+    lent = {group: f" from {label}" for group, label in found.borrowed.items()}
+    effects = ", ".join(f"{g}: {kind}{lent.get(g, '')}" for g, kind in found.groups.items())
     level = f"{100 * found.prediction.level:.10g}%"
     pieces = [
         "\n".join(

@@ -4,6 +4,7 @@ import json
 import runpy
 from collections import Counter
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -88,12 +89,30 @@ def test_the_document_has_the_rows_with_the_lectures_numbers(folder, capsys):
         )
 
 
+def test_new_data_that_json_has_no_type_for_are_text(folder, capsys):
+    new = pd.read_csv("new.csv").assign(
+        when=pd.to_datetime(["2020-01-02", None]),
+        price=[Decimal("1.50"), None],
+        size=[2, 3],
+        many=pd.array([2**60 + 1, None], dtype="Int64"),
+    )
+    new.to_parquet("new.parquet")
+    words = ["predict", "grunfeld-slopes", "--new", "new.parquet", "--engine", "reml", "--json"]
+    assert main(words) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    told = [[row[name] for name in ("firm", "when", "price", "size", "many")] for row in rows]
+    assert told == [
+        ["General Motors", "2020-01-02 00:00:00", "1.50", 2, 2**60 + 1],
+        ["US Steel", None, None, 3, None],
+    ]
+
+
 def test_the_table_shows_what_the_model_reads_and_the_shares(folder, capsys):
     words = ["--engine", "reml", "--groups", "firm=borrowed", "--borrow", "US Steel"]
     assert main([*GM, *words, "--level", "0.9"]) == 0
     out = capsys.readouterr().out
     assert "grunfeld-slopes by reml, a new fit" in out
-    assert "Effects of firm: borrowed" in out
+    assert "Effects of firm: borrowed from US Steel" in out
     assert "90% interval" in out
     assert "note" not in out
     line = next(one for one in out.splitlines() if one.lstrip().startswith("General Motors"))

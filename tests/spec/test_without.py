@@ -314,13 +314,11 @@ def test_effects_of_a_level_without_rows_are_drawn_from_the_prior(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("parameterization", ["centered", "noncentered"])
-def test_the_latent_forms_draw_them_from_the_prior_too(parameterization):
+def test_the_centred_form_draws_them_from_the_prior_too():
+    # Of the other latent form they are standard normals, scaled, whatever the data.
     spec = hlm.build("dyestuff")
     left = spec.without(rows_of(spec, "batch", ["B"]))
-    fit = hlm.fit(
-        left, engine="nuts", parameterization=parameterization, seed=3, target_accept=0.99
-    )
+    fit = hlm.fit(left, engine="nuts", parameterization="centered", seed=3, target_accept=0.99)
     z = standardised(fit, "batch", ["B"])
     # Every tenth draw: a chain's neighbours depend on each other.
     assert kstest(z[:, ::10].ravel(), "norm").pvalue > 1e-4
