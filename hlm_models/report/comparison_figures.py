@@ -36,6 +36,11 @@ def ranking(differences: Sequence[Bar], own: Sequence[Bar], *, alt: str) -> Mark
             [b.point for b in differences], at - 0.1, "o", color=POSTERIOR, markersize=5,
             label="difference to the first",
         )  # fmt: skip
+        # What is compared are the differences: bars that are much longer run out of the figure.
+        ends = np.array([0.0, *narrow, *narrow_end])
+        ends = ends[np.isfinite(ends)]
+        pad = 0.15 * float(np.ptp(ends)) or 1.0
+        ax.set_xlim(ends.min() - pad, ends.max() + pad)
         ax.set_yticks(at, [shortened(bar.name, 30) for bar in own])
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(len(own) - 0.5, -0.5)
