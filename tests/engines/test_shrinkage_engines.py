@@ -45,10 +45,10 @@ def spec_of(beta, frame, response="y", group="g", **priors):
     return hlm.build(head, data=frame)
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def marginal(request):
-    spec = spec_of({"kind": request.param}, made_up())
-    return hlm.fit(spec, engine="nuts", seed=31, parameterization="marginal", draws=2000)
+def assert_clean(fit):
+    assert fit.divergences <= 0.001 * fit.data["posterior"]["sigma"].size
+    codes = {check.code: check.status for check in fit.checks}
+    assert codes["r_hat"] == codes["ess_bulk"] == "pass"
 
 
 def assert_close(draws, expected):
@@ -62,39 +62,17 @@ def assert_close(draws, expected):
     assert {what: z for what, z in apart.items() if not abs(z) < 4} == {}
 
 
-def assert_clean(fit):
-    assert fit.divergences <= 0.001 * fit.data["posterior"]["sigma"].size
-    codes = {check.code: check.status for check in fit.checks}
-    assert codes["r_hat"] == codes["ess_bulk"] == "pass"
-
-
-def test_no_draw_diverges(marginal):
-    assert_clean(marginal)
-
-
-def test_the_marginal_form_has_the_posterior_of_the_latent_graph():
-    spec = spec_of({"kind": "r2d2"}, made_up())
-    one, other = (
-        hlm.fit(spec, engine="nuts", seed=seed, parameterization=form, draws=2000)
-        for seed, form in enumerate(("marginal", "noncentered"), start=31)
-    )
-    assert_clean(other)
-    expected = {
-        name: {which: summarised(draws, which) for which in SUMMARIES}
-        for name, draws in parameter_draws(other).items()
-    }
-    assert_close(parameter_draws(one), expected)
-
-
-def test_what_does_not_matter_is_shrunk_and_what_matters_is_not(marginal):
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_does_not_matter_is_shrunk_and_what_matters_is_not(kind):
     frame = made_up()
+    marginal = hlm.fit(spec_of({"kind": kind}, frame), engine="nuts", seed=31, draws=2000)
+    assert_clean(marginal)
     plain = hlm.fit(spec_of({"kind": "normal"}, frame), engine="nuts", seed=33)
     here, there = (
         {name: draws.ravel() for name, draws in parameter_draws(fit).items()}
         for fit in (marginal, plain)
     )
     spread = frame.std(numeric_only=True)
-    kind = marginal.spec.priors.shrinkage.law.kind
     for k, column in enumerate(COLUMNS):
         name = f"beta[{column}]"
         u, v = here[name] * spread[column], there[name] * spread[column]
@@ -128,8 +106,11 @@ def priors_of(case):
     return {"sigma": sigma, "groups": {"carb": {"kind": "diagonal", "sd": sd}}}
 
 
-@pytest.mark.parametrize("case", GOLDEN["cases"])
-def test_the_posterior_is_that_of_rstanarm_and_stan(case):
+CASES = [*((case, "marginal") for case in GOLDEN["cases"]), ("r2d2", "noncentered")]
+
+
+@pytest.mark.parametrize(("case", "form"), CASES)
+def test_the_posterior_is_that_of_rstanarm_and_stan(case, form):
     kind = "r2d2" if case == "r2d2" else "horseshoe"
     spec = spec_of(
         {"kind": kind, **GOLDEN["priors"][kind]}, cars(), "mpg", "carb", **priors_of(case)
@@ -138,7 +119,9 @@ def test_the_posterior_is_that_of_rstanarm_and_stan(case):
     assert intercept.loc == pytest.approx(GOLDEN["priors"]["intercept"]["loc"])
     assert intercept.scale == pytest.approx(GOLDEN["priors"]["intercept"]["scale"])
     np.testing.assert_allclose(spec.priors.shrinkage.spread, 1.0, rtol=1e-12)
-    fit = hlm.fit(spec, engine="nuts", seed=5, draws=4000, target_accept=0.97)
-    assert fit.divergences <= 0.001 * fit.data["posterior"]["sigma"].size
+    fit = hlm.fit(
+        spec, engine="nuts", seed=5, draws=4000, target_accept=0.97, parameterization=form
+    )
+    assert_clean(fit)
     assert GOLDEN["cases"][case]["divergences"] <= 10
     assert_close(parameter_draws(fit), golden(case))
