@@ -92,12 +92,14 @@ def likelihood_ratio(
     chi-square on the number of further parameters d. With one such variance (one effect added to
     a term, or a term of one effect), it is the 50:50 mixture of chi-squares on d - 1 and d, since
     the estimate is on its boundary half of the time. With several it has no simple form, and is
-    simulated: responses drawn from the smaller fit, and both models refitted to each.
+    simulated: responses drawn from the smaller fit, and both models refitted to each; unless the
+    chi-square on d, whose p is an upper bound then, says already that p is below what so many
+    responses can tell.
 
     Parameters
     ----------
     simulate : number of responses to simulate, whatever is tested; by default none where the
-        distribution is known, else 1000
+        distribution is known or the bound is enough, else 1000
     workers : processes for the simulation, as in `bootstrap`
 
     Raises
@@ -143,7 +145,7 @@ def likelihood_ratio(
         )
     statistic = max(statistic, 0.0)
     naive = _tail(found.df, statistic)
-    draws = asked or (DRAWS if found.effects > 1 else 0)
+    draws = asked or (DRAWS if found.effects > 1 and naive * (DRAWS + 1) > 1 else 0)
     error, failed = math.nan, 0
     if draws:
         task = _Null(
@@ -169,6 +171,8 @@ def likelihood_ratio(
         reference = f"the 50:50 mixture of chi-squares on {found.df - 1} and {found.df} df"
     else:
         p, reference = naive, f"the chi-square on {found.df} df"
+        if found.effects > 1:
+            reference += ", an upper bound"
     names = written(smaller.spec, larger.spec)
     return LikelihoodRatio(
         smaller=names[0],

@@ -255,6 +255,28 @@ def test_several_variances_are_simulated():
     assert "19 responses" in found.reference
 
 
+def test_an_upper_bound_that_is_small_enough_is_not_simulated():
+    formulas = ("reaction ~ days", "reaction ~ days + (days | subject)")
+    found = likelihood_ratio(*fits(*formulas))
+    assert (found.effects, found.df, found.draws) == (2, 3, 0)
+    assert found.p == found.p_naive == stats.chi2.sf(found.statistic, 3) < 1e-20
+    assert found.reference == "the chi-square on 3 df, an upper bound"
+
+
+def test_a_bound_that_leaves_doubt_is_simulated(monkeypatch):
+    monkeypatch.setattr("hlm_models.inference.likelihood_ratio.DRAWS", 19)
+    frame = balanced(3).assign(h=lambda f: np.resize(["a", "b", "c", "d"], len(f)))
+    frame["y"] = np.random.default_rng(3).normal(size=len(frame))
+    small, large = (
+        hlm.fit(hlm.build(formula=f"y ~ x{part}", data=frame), engine="ml")
+        for part in ("", " + (1 | g) + (1 | h)")
+    )
+    found = likelihood_ratio(small, large)
+    assert (found.effects, found.draws) == (2, 19)
+    assert found.p_naive > 1 / 20
+    assert "19 responses" in found.reference
+
+
 def test_a_singular_smaller_model_is_noted():
     frame = balanced(3).assign(h=lambda f: np.resize(["a", "b", "c", "d"], len(f)))
     frame["y"] -= frame.groupby("h")["y"].transform("mean")
