@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hlm_models.api.folders import refuse_existing, refuse_unwritable, whole
+from hlm_models.api.folders import is_run, refuse_existing, refuse_unwritable, whole
 from hlm_models.api.models import build
 from hlm_models.api.runs import DEFAULT_ENGINES, Run, load_run, run, versions
 from hlm_models.comparison.board import Board, Entry, check_models, make_board
@@ -211,8 +210,10 @@ def _read(
         for word in dict.fromkeys(words)
         if list(words).count(word) > 1
     ]
+    if folders and all(map(is_run, words)):
+        problems.append(Problem("has no effect on finished runs", key="--configs"))
     for word in dict.fromkeys(words):
-        finished, told = _is_run(word), _named(word, progress)
+        finished, told = is_run(word), _named(word, progress)
         if finished and overrides:
             problems.append(Problem(f"has no effect on the finished run {word}", key="--set"))
             continue
@@ -230,11 +231,6 @@ def _read(
         raise InputErrors(dict.fromkeys(problems))
     names = [one.spec.name for one in found]
     return {one.spec.name if names.count(one.spec.name) == 1 else one.word: one for one in found}
-
-
-def _is_run(word: str) -> bool:
-    folder = Path(word)
-    return folder.is_dir() and (os.sep in word or (folder / "run.json").is_file())
 
 
 def _compare(

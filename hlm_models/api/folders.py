@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hlm_models.errors import HlmError, InputErrors
 
-__all__ = ["refuse_existing", "refuse_unwritable", "whole"]
+__all__ = ["is_run", "refuse_existing", "refuse_unwritable", "whole"]
 
 
 @contextmanager
@@ -38,6 +38,12 @@ def whole(target: Path) -> Iterator[Path]:
             part.replace(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def is_run(word: str) -> bool:
+    """Whether a word names the folder of a finished run, and not a model of the zoo."""
+    folder = Path(word)
+    return folder.is_dir() and (os.sep in word or (folder / "run.json").is_file())
 
 
 def refuse_existing(out: Path, *, what: str, mark: str, force: bool) -> None:

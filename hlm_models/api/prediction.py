@@ -1,6 +1,5 @@
 """Predictions for a model, a file or a finished run: new rows in, rows with predictions out."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hlm_models.api.folders import is_run
 from hlm_models.api.models import build, fit
 from hlm_models.api.runs import Run, load_run
 from hlm_models.config.settings import DataSettings, FileSource
@@ -136,9 +136,8 @@ def predict_file(
     checked_level(level)
     if engine is not None:
         find(engine)
-    folder = Path(model)
     finished: Run | None = None
-    if folder.is_dir() and (os.sep in model or (folder / "run.json").is_file()):
+    if is_run(model):
         idle = {"--set": overrides, "--configs": folders}
         if any(idle.values()):
             raise InputErrors(
@@ -146,7 +145,7 @@ def predict_file(
                 for option, given in idle.items()
                 if given
             )
-        finished = load_run(folder, progress=progress)
+        finished = load_run(model, progress=progress)
         spec = finished.spec
         found: Fit | None = _of_run(finished, engine)
     else:

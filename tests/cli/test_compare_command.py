@@ -283,6 +283,11 @@ def test_a_run_without_draws_is_refused_before_others_are_fitted(calls, folder, 
     assert not calls
 
 
+def test_folders_of_models_have_no_effect_on_finished_runs(compared, capsys):
+    words = ["runs/sleepstudy-slopes", "runs/sleepstudy-intercept", "--configs", "."]
+    assert "--configs: has no effect on finished runs" in refused(words, capsys)
+
+
 def test_a_setting_has_no_effect_on_a_finished_run(compared, capsys):
     words = ["runs/sleepstudy-slopes", "sleepstudy-intercept", "--set", "fit.seed=3"]
     assert "--set: has no effect on the finished run runs/sleepstudy-slopes" in refused(
