@@ -1,0 +1,1 @@
+"""The zoo against its references: estimates held against published numbers, and the badges."""
