@@ -6,11 +6,30 @@ from hlm_models.design.build import RandomBlock
 from hlm_models.design.contrasts import Factor
 from hlm_models.design.formula import names_in
 from hlm_models.spec.model import ModelSpec
+from hlm_models.spec.notation import (
+    CLOSE,
+    COMMA,
+    EQUALS,
+    GAP,
+    OPEN,
+    OVER,
+    PLUS,
+    SIM,
+    SPACE,
+    Line,
+    Piece,
+    Sign,
+    Symbol,
+    Words,
+    joined,
+    written,
+)
 from hlm_models.spec.priors import BlockPrior, free_scales
 
-__all__ = ["Description", "PriorRow", "describe"]
+__all__ = ["Description", "Level", "PriorRow", "describe"]
 
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_ZERO = Sign("0", "0")
+_ASIDE = Sign(",  ", GAP.latex)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +41,45 @@ class PriorRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """The equations of one level, under their heading."""
+
+    heading: tuple[Piece, ...]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """What `hlm show` prints.
 
-    `equations` are (heading, lines) pairs, one a level; `sizes` maps rows and groups to counts;
-    `factors` says how each factor is coded.
+    `levels` has the equations, which `equations` and `latex` print as (heading, lines) pairs;
+    `sizes` maps rows and groups to counts; `factors` says how each factor is coded.
     """
 
     name: str
     about: str
     formula: str
-    equations: tuple[tuple[str, tuple[str, ...]], ...]
+    levels: tuple[Level, ...]
     priors: tuple[PriorRow, ...]
     sizes: tuple[tuple[str, int], ...]
     factors: tuple[Factor, ...]
     parameterization: str
     notes: tuple[str, ...]
+
+    @property
+    def equations(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """In plain text."""
+        return tuple(
+            (written(one.heading), tuple(line.text for line in one.lines)) for one in self.levels
+        )
+
+    @property
+    def latex(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """In LaTeX for math mode; `&` where lines are aligned."""
+        return tuple(
+            ("".join(piece.latex for piece in one.heading), tuple(line.latex for line in one.lines))
+            for one in self.levels
+        )
 
     def text(self) -> str:
         """The equations as plain text."""
@@ -45,6 +87,14 @@ class Description:
         for heading, body in self.equations:
             lines += [heading, *(f"    {line}" for line in body)]
         return "\n".join(lines)
+
+    def latex_source(self) -> str:
+        """The equations as an `align*` of amsmath."""
+        rows = []
+        for heading, body in self.latex:
+            rows += [f"&{heading}", *body]
+        inner = " \\\\\n".join(rows)
+        return f"\\begin{{align*}}\n{inner}\n\\end{{align*}}"
 
 
 def describe(spec: ModelSpec) -> Description:
@@ -56,7 +106,7 @@ def describe(spec: ModelSpec) -> Description:
         name=spec.name,
         about=spec.about,
         formula=design.formula.text,
-        equations=levels,
+        levels=levels,
         priors=_prior_rows(spec),
         sizes=tuple(sizes),
         factors=design.factors,
@@ -65,7 +115,7 @@ def describe(spec: ModelSpec) -> Description:
     )
 
 
-def _by_level(spec: ModelSpec, block: RandomBlock) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _by_level(spec: ModelSpec, block: RandomBlock) -> tuple[Level, ...]:
     """Raudenbush and Bryk's two levels: each row's equation, and the equations of its slopes."""
     design, group = spec.design, block.group
     macro = set(design.macro.get(group, ()))
@@ -75,38 +125,75 @@ def _by_level(spec: ModelSpec, block: RandomBlock) -> tuple[tuple[str, tuple[str
         upper = [piece for piece in pieces if _reads_only(piece, macro)]
         lower = [piece for piece in pieces if piece not in upper]
         slopes.setdefault(":".join(lower) or "Intercept", []).append((name, upper))
-    terms, second = [], []
+    terms: list[tuple[Piece, ...]] = []
+    second: list[Line] = []
     for k, (slope, coefficients) in enumerate(slopes.items()):
         varies = slope in block.effects or any(upper for _, upper in coefficients)
-        symbol = f"α{str(k).translate(_SUBSCRIPTS)}" + ("ⱼ" if varies else "")
-        terms.append(symbol if slope == "Intercept" else f"{symbol} {slope}ᵢ")
-        right = [
-            f"β[{name}]" + "".join(f" {piece}ⱼ" for piece in upper) for name, upper in coefficients
+        symbol = Symbol("α", index=str(k) + "j" * varies)
+        terms.append((symbol,) if slope == "Intercept" else (symbol, SPACE, _of_row(slope)))
+        right: list[tuple[Piece, ...]] = [
+            joined(
+                [
+                    (Symbol("β", of=name),),
+                    *((Symbol(piece, index="j", named=True),) for piece in upper),
+                ],
+                SPACE,
+            )
+            for name, upper in coefficients
         ]
         if slope in block.effects:
-            right.append(f"b[{slope}]ⱼ")
-        second.append(f"{symbol} = {' + '.join(right)}")
-    names = ", ".join(f"b[{effect}]ⱼ" for effect in block.effects)
-    law = f"({names}) ~ N(0, Ψ)" if block.q > 1 else f"{names} ~ N(0, sd²)"
+            right.append((_deviation(slope),))
+        second.append(Line((symbol, EQUALS, *joined(right, PLUS))))
+    names = joined([(_deviation(effect),) for effect in block.effects], COMMA)
+    law: tuple[Piece, ...] = (*names, *_normal(Symbol("sd", squared=True)))
+    if block.q > 1:
+        law = (OPEN, *names, CLOSE, *_normal(Symbol("Ψ")))
     if any(not term.correlated for term in block.terms) and block.q > 1:
-        law += ",  Ψ " + _structure(block, spec.priors.blocks[0])
+        law += (_ASIDE, Symbol("Ψ"), *_structure(block, spec.priors.blocks[0]))
+    row = (_of_row(design.formula.response), EQUALS, *joined(terms, PLUS), *_residual(spec))
     return (
-        (
-            f"Level 1: rows i = 1..{design.n:,}",
-            (f"{design.formula.response}ᵢ = {' + '.join(terms)}{_residual(spec)}",),
+        Level(_rows(design.n, "Level 1: rows "), (Line(row),)),
+        Level(
+            (Words(f"Level 2: {group} "), Symbol("j"), EQUALS, _up_to(block.J)),
+            (*second, Line(law)),
         ),
-        (f"Level 2: {group} j = 1..{block.J:,}", (*second, law)),
     )
 
 
-def _residual(spec: ModelSpec) -> str:
+def _of_row(name: str) -> Symbol:
+    return Symbol(name, index="i", named=True)
+
+
+def _deviation(effect: str) -> Symbol:
+    """What a level's effect is off the mean of all."""
+    return Symbol("b", of=effect, index="j")
+
+
+def _normal(*variance: Piece) -> tuple[Piece, ...]:
+    return (SIM, Symbol("N"), OPEN, _ZERO, COMMA, *variance, CLOSE)
+
+
+def _rows(n: int, words: str) -> tuple[Piece, ...]:
+    return (Words(words), Symbol("i"), EQUALS, _up_to(n))
+
+
+def _up_to(count: int) -> Sign:
+    number = f"{count:,}".replace(",", "{,}")
+    return Sign(f"1..{count:,}", rf"1, \dots, {number}")
+
+
+def _residual(spec: ModelSpec) -> tuple[Piece, ...]:
     """The end of a row's equation: the offset, if there is one, and the residual with its law."""
-    design = spec.design
-    offset = "" if design.offset_column is None else f" + {design.offset_column}ᵢ"
+    design, e = spec.design, Symbol("e", index="i")
+    offset = () if design.offset_column is None else (PLUS, _of_row(design.offset_column))
+    start: tuple[Piece, ...] = (*offset, PLUS, e, GAP, e)
     if design.known_sd_column is not None:
-        return f"{offset} + eᵢ,   eᵢ ~ N(0, {design.known_sd_column}ᵢ²), known"
-    variance = "σ²" if design.weights_column is None else f"σ² / {design.weights_column}ᵢ"
-    return f"{offset} + eᵢ,   eᵢ ~ N(0, {variance})"
+        known = Symbol(design.known_sd_column, index="i", squared=True, named=True)
+        return (*start, *_normal(known), COMMA, Words("known"))
+    variance: tuple[Piece, ...] = (Symbol("σ", squared=True),)
+    if design.weights_column is not None:
+        variance += (OVER, _of_row(design.weights_column))
+    return (*start, *_normal(*variance))
 
 
 def _reads_only(piece: str, columns: set[str]) -> bool:
@@ -117,39 +204,45 @@ def _reads_only(piece: str, columns: set[str]) -> bool:
     return (plain.isidentifier() or "(" in plain) and set(names_in(plain)) <= columns
 
 
-def _composite(spec: ModelSpec) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _composite(spec: ModelSpec) -> tuple[Level, ...]:
     design = spec.design
-    fixed = [f"β[{name}]" + ("" if name == "Intercept" else f" {name}ᵢ") for name in design.coef]
-    random, laws = [], []
+    fixed: list[tuple[Piece, ...]] = [
+        (Symbol("β", of=name), *(() if name == "Intercept" else (SPACE, _of_row(name))))
+        for name in design.coef
+    ]
+    random: list[tuple[Piece, ...]] = []
+    laws = []
     for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
-        g = block.group
+        group, Psi = block.group, Symbol("Ψ", group=block.group)
         for effect in block.effects:
-            random.append(f"b_{g}[{effect}]" + ("" if effect == "Intercept" else f" {effect}ᵢ"))
-        law = f"b_{g} ~ N(0, Ψ_{g}),   {block.J:,} levels"
+            b = Symbol("b", of=effect, group=group)
+            random.append((b,) if effect == "Intercept" else (b, SPACE, _of_row(effect)))
+        law = (Symbol("b", group=group), *_normal(Psi), GAP, Words(f"{block.J:,} levels"))
         structured = block.q > 1 and any(not term.correlated for term in block.terms)
-        laws.append(f"{law},  Ψ_{g} {_structure(block, prior)}" if structured else law)
-    head = f"{design.formula.response}ᵢ = {' + '.join(fixed)}"
+        laws.append(Line((*law, _ASIDE, Psi, *_structure(block, prior)) if structured else law))
+    head = (_of_row(design.formula.response), EQUALS, *joined(fixed, PLUS))
     if not spec.blocks:
-        return ((f"Rows i = 1..{design.n:,}", (head + _residual(spec),)),)
-    tail = f"     + {' + '.join(random)}{_residual(spec)}"
+        return (Level(_rows(design.n, "Rows "), (Line((*head, *_residual(spec))),)),)
+    tail = (*joined(random, PLUS), *_residual(spec))
     return (
-        (f"Rows i = 1..{design.n:,}", (head, tail)),
-        ("Groups (each b is the one of the row's level)", tuple(laws)),
+        Level(_rows(design.n, "Rows "), (Line(head), Line(tail, further=True))),
+        Level((Words("Groups (each b is the one of the row's level)"),), tuple(laws)),
     )
 
 
-def _structure(block: RandomBlock, prior: BlockPrior) -> str:
+def _structure(block: RandomBlock, prior: BlockPrior) -> tuple[Piece, ...]:
+    """What is said of a covariance with zeros, behind its symbol."""
     shared = [
         term.text
         for term, covariance in zip(block.terms, prior.terms, strict=True)
         if covariance.structure == "shared" and term.q > 1
     ]
     if len(block.terms) == len(shared) == 1:
-        return "= sd² I"
+        return (EQUALS, Symbol("sd", squared=True), SPACE, Symbol("I"))
     words = "diagonal"
     if any(term.correlated for term in block.terms):
         words = "block diagonal: " + " and ".join(f"({term.text})" for term in block.terms)
-    return words + "".join(f", one sd for ({text})" for text in shared)
+    return (Words(" " + words + "".join(f", one sd for ({text})" for text in shared)),)
 
 
 def _prior_rows(spec: ModelSpec) -> tuple[PriorRow, ...]:

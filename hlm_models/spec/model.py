@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from html import escape
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -45,6 +46,33 @@ class ModelSpec:
     identity: str
     notes: tuple[str, ...]
     seconds: Mapping[str, float]
+
+    def __repr__(self) -> str:
+        from hlm_models.spec.describe import describe
+
+        head = f"ModelSpec {self.name}: {self.sizes}\n{self.design.formula.text}"
+        return f"{head}\n{describe(self).text()}"
+
+    def _repr_html_(self) -> str:
+        from hlm_models.spec.describe import describe
+
+        head, formula = f"ModelSpec {self.name}: {self.sizes}", self.design.formula.text
+        rows = "".join(
+            f"<tr><th>{escape(row.parameter)}</th><td>{escape(row.prior)}</td></tr>"
+            for row in describe(self).priors
+        )
+        return (
+            f"<p>{escape(head)}<br><code>{escape(formula)}</code></p>"
+            f"<pre>{escape(describe(self).text())}</pre>"
+            f"<table><thead><tr><th>parameter</th><th>prior</th></tr></thead>"
+            f"<tbody>{rows}</tbody></table>"
+        )
+
+    @property
+    def sizes(self) -> str:
+        """Rows, and levels of each group: `919 rows, 85 county`."""
+        groups = (f"{block.J:,} {block.group}" for block in self.blocks)
+        return ", ".join([f"{self.design.n:,} rows", *groups])
 
     @property
     def blocks(self) -> tuple[RandomBlock, ...]:

@@ -1,8 +1,13 @@
+import re
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hlm_models import build
 from hlm_models.spec.describe import describe
+from hlm_models.spec.notation import Symbol
 
 
 def text(name):
@@ -89,3 +94,43 @@ def test_a_description_carries_name_formula_and_parameterization():
     kind, _, why = found.parameterization.partition(": ")
     assert kind in ("marginal", "centered", "noncentered")
     assert why
+
+
+def test_latex_has_the_structure_of_the_text():
+    for name in ("hsb-slopes-as-outcomes", "penicillin", "eight-schools", "radon-pooled"):
+        found = describe(build(name))
+        assert [len(lines) for _, lines in found.latex] == [
+            len(lines) for _, lines in found.equations
+        ]
+        assert all(line.count("&") == 1 for _, lines in found.latex for line in lines)
+
+
+def test_latex_of_a_two_level_model():
+    found = describe(build("sleepstudy-slopes"))
+    assert found.latex_source().splitlines() == [
+        r"\begin{align*}",
+        r"&\text{Level 1: rows }i = 1, \dots, 180 \\",
+        r"\text{reaction}_{i} &= \alpha_{0j} + \alpha_{1j}\,\text{days}_{i} + e_{i},\quad "
+        r"e_{i} \sim N(0, \sigma^{2}) \\",
+        r"&\text{Level 2: subject }j = 1, \dots, 18 \\",
+        r"\alpha_{0j} &= \beta_{\text{Intercept}} + b_{\text{Intercept},j} \\",
+        r"\alpha_{1j} &= \beta_{\text{days}} + b_{\text{days},j} \\",
+        r"(b_{\text{Intercept},j}, b_{\text{days},j}) &\sim N(0, \Psi)",
+        r"\end{align*}",
+    ]
+
+
+def test_latex_goes_on_with_a_sum_on_the_next_line():
+    [(_, (head, tail)), _] = describe(build("penicillin")).latex
+    assert head == r"\text{diameter}_{i} &= \beta_{\text{Intercept}}"
+    assert tail.startswith(r"&\quad + b_{\text{Intercept}}^{(\text{plate})}")
+
+
+@given(st.text())
+def test_no_character_of_a_name_is_markup_of_latex(name):
+    latex = Symbol(name, index="i", named=True).latex
+    assert latex.startswith(r"\text{")
+    assert latex.endswith("}_{i}")
+    inner = latex[len(r"\text{") : -len("}_{i}")]
+    rest = re.sub(r"\\text[a-z]+\{\}|\\[{}$&#%_]", "", inner)
+    assert not set("\\{}$&#%_^~\n\r") & set(rest)
