@@ -70,6 +70,16 @@ class PointFit:
     seconds: Mapping[str, float]
     seed: int
 
+    def __repr__(self) -> str:
+        from hlm_models.results.shown import fit_text
+
+        return fit_text(self)
+
+    def _repr_html_(self) -> str:
+        from hlm_models.results.shown import fit_html
+
+        return fit_html(self)
+
     def timed(self, seconds: Mapping[str, float]) -> "PointFit":
         """The same fit with the wall time of its steps."""
         return replace(self, seconds=seconds)
@@ -130,6 +140,16 @@ class PosteriorFit:
     checks: tuple[Check, ...]
     seconds: Mapping[str, float]
     seed: int
+
+    def __repr__(self) -> str:
+        from hlm_models.results.shown import fit_text
+
+        return fit_text(self)
+
+    def _repr_html_(self) -> str:
+        from hlm_models.results.shown import fit_html
+
+        return fit_html(self)
 
     @property
     def singular(self) -> bool:
