@@ -10,7 +10,7 @@
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = [
     "FitError",
@@ -25,12 +25,16 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with what the user gave: where, what was found, what would do."""
+    """One thing wrong with what the user gave: where, what was found, what would do.
+
+    `fragment` is the piece of what was given that is at fault, as it was given.
+    """
 
     message: str
     key: str = ""
     file: str = ""
     line: int | None = None
+    fragment: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         place = self.file + (f":{self.line}" if self.line is not None else "")
@@ -51,8 +55,10 @@ class InputErrors(HlmError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
     @classmethod
-    def one(cls, message: str, *, key: str = "", file: str = "") -> "InputErrors":
-        return cls([Problem(message, key=key, file=file)])
+    def one(
+        cls, message: str, *, key: str = "", file: str = "", fragment: str = ""
+    ) -> "InputErrors":
+        return cls([Problem(message, key=key, file=file, fragment=fragment)])
 
 
 class ModelMismatchError(HlmError):

@@ -3,7 +3,8 @@
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
     from hlm_models.results.fits import Fit
     from hlm_models.spec.model import ModelSpec, Parameterization
 
-__all__ = ["build", "fit", "list_models", "model_path", "read_config", "registry", "to_pymc"]
+__all__ = [
+    "build",
+    "fit",
+    "list_models",
+    "located",
+    "model_path",
+    "read_config",
+    "registry",
+    "to_pymc",
+]
 
 
 def list_models(folders: Sequence[Path] = ()) -> tuple[str, ...]:
@@ -78,6 +88,8 @@ def build(
     model : name, path, mapping or ModelConfig; or leave it out and give `formula` and `data`
     formula : as lme4 writes it; with `data`
     data : a DataFrame; also in place of the data that `model` names
+    overrides : further keys of the model file as "key.path=value", the value read as YAML
+    folders : where else models are looked up by name
 
     Raises
     ------
@@ -107,10 +119,8 @@ def build(
         model = {"schema": 1, "name": "model", "data": {"source": "frame"}, "formula": formula}
     assert model is not None
     config, folder = read_config(model, overrides=overrides, folders=folders)
-    try:
+    with located(model, folders, overrides):
         return _resolve(config, folder, data, progress)
-    except InputErrors as error:
-        raise _located(error, model, folders, overrides) from None
 
 
 def _resolve(
@@ -159,7 +169,7 @@ def _resolve(
         groups=factors,
         response=response,
         missing=config.data.missing,
-        source=_source(config),
+        source=_source(config) if data is None else "frame",
         numbers={name: key for name, key in numbers.items() if name},
     )
     del frame, data
@@ -207,16 +217,32 @@ def _source(config: "ModelConfig") -> str:
     return source if isinstance(source, str) else source.file
 
 
+@contextmanager
+def located(
+    model: object,
+    folders: Sequence[Path],
+    overrides: Sequence[str],
+) -> Iterator[None]:
+    """Problems that are raised inside get the model file and the line of their key.
+
+    Those of a key that was overridden get the override.
+    """
+    try:
+        yield
+    except InputErrors as error:
+        raise _located(error, model, folders, overrides) from None
+
+
 def _located(
     error: InputErrors,
-    model: "str | Path | Mapping[str, Any] | ModelConfig",
+    model: object,
     folders: Sequence[Path],
     overrides: Sequence[str],
 ) -> InputErrors:
     """The same problems with the model file and the line of their key, or the override's."""
     from hlm_models.config.located import read_yaml
 
-    overridden = {override.partition("=")[0].strip() for override in overrides}
+    overridden = [override.partition("=")[0].strip() for override in overrides]
     located = read_yaml(model_path(model, folders)) if isinstance(model, str | Path) else None
 
     def place(problem: Problem) -> Problem:
@@ -226,7 +252,11 @@ def _located(
                 return replace(problem, key=f"--set {problem.key}")
         if problem.file or located is None:
             return problem
-        return replace(problem, file=located.file, line=located.line(tuple(path)))
+        line = located.line(tuple(path))
+        inside = [one for one in overridden if one.startswith(f"{problem.key}.")]
+        if line is None and problem.key and inside:
+            return replace(problem, key=f"--set {inside[0]}")
+        return replace(problem, file=located.file, line=line)
 
     return InputErrors(place(problem) for problem in error.problems)
 

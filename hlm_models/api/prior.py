@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hlm_models.api.models import build
+from hlm_models.api.models import build, located
 from hlm_models.results.arguments import checked_count, checked_seed
 from hlm_models.results.prior import ImpliedPrior, implied_prior
 from hlm_models.results.progress import Progress, Step, silent
@@ -33,6 +33,7 @@ def prior_predictive(model: "Model", draws: int = DRAWS, *, seed: int | None = N
     Parameters
     ----------
     model : a model, or what `build` takes
+    draws : from the prior
     seed : `fit.seed` of the model by default
 
     Raises
@@ -50,6 +51,10 @@ def prior_summary(model: "Model", draws: int = DRAWS, *, seed: int | None = None
     only) and finding (a sentence where something is peculiar). Rows are the parameters; `icc_g`,
     the share of a group in the variance of groups and residual, and of its intercept alone; `r2`,
     the share of the fixed part in all of the variance; `y`, and numbers of all responses together.
+
+    Parameters
+    ----------
+    model, draws, seed : as of `prior_predictive`
 
     Raises
     ------
@@ -94,4 +99,6 @@ def implied(
         else build(model, overrides=overrides, folders=folders, progress=progress)
     )
     progress(Step("drawing from the prior"))
-    return implied_prior(spec, count, spec.fit.seed if seed is None else checked_seed(seed))
+    chosen = spec.fit.seed if seed is None else checked_seed(seed)
+    with located(model, folders, overrides):
+        return implied_prior(spec, count, chosen)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from hlm_models.errors import HlmError
@@ -22,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = app(args=arguments, prog_name="hlm", standalone_mode=False)
     except HlmError as error:
-        print(error, file=sys.stderr)
+        from hlm_models.cli.problems import tell
+
+        tell(error, _overrides(sys.argv[1:] if arguments is None else arguments))
         return error.exit_code
     except usage_error as error:
         error.show(file=sys.stderr)
@@ -31,3 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if status == INTERRUPTED:
         print("interrupted: nothing half-written was left behind", file=sys.stderr)
     return status if isinstance(status, int) else 0
+
+
+def _overrides(words: Sequence[str]) -> list[str]:
+    """What was given by `--set`, to be shown with what is wrong with it."""
+    behind = [after for word, after in pairwise(words) if word == "--set"]
+    return behind + [one.removeprefix("--set=") for one in words if one.startswith("--set=")]

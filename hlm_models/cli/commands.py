@@ -1,6 +1,7 @@
 """The commands. What is heavy is imported by the command that needs it."""
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from hlm_models.api import models
-from hlm_models.cli import text
+from hlm_models.cli import lists, terminal, zoo_commands
 from hlm_models.errors import InputErrors, Problem
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The datasets.")
 app.add_typer(data_app, name="data")
+app.add_typer(zoo_commands.zoo_app, name="zoo")
 
 Name = Annotated[str, typer.Argument(help="A model of the zoo, or the path of a model file.")]
 Names = Annotated[list[str], typer.Argument(help="Models of the zoo, or paths of model files.")]
@@ -63,7 +65,9 @@ Resume = Annotated[
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    document = json.dumps(value, indent=1, ensure_ascii=False)
+    # JSON lets these characters stand in a text, and a terminal takes them for commands.
+    print(re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found.group()):04x}", document))
 
 
 def _version(asked: bool) -> None:
@@ -91,29 +95,40 @@ def list_command(as_json: Json = False, configs: Configs = []) -> None:
         keys = ("name", "about", "formula", "source")
         _print_json({"models": [{key: getattr(one, key) for key in keys} for one in summaries]})
         return
-    print(
-        text.table(["model", "data", "formula"], [[s.name, s.source, s.formula] for s in summaries])
-    )
+    terminal.show(lists.models(summaries))
 
 
 @app.command()
 def show(
     model: Name,
+    latex: Annotated[
+        bool, typer.Option("--latex", help="The equations as LaTeX, and nothing else.")
+    ] = False,
     as_json: Json = False,
     overrides: Set = [],
     configs: Configs = [],
 ) -> None:
-    """One model: equations, sizes, priors as used, and the engines that can fit it."""
+    """One model: question, equations, sizes, priors as used, and the engines that can fit it."""
+    from hlm_models.cli.card import card, document
     from hlm_models.engines.find import ENGINES, find
     from hlm_models.spec.describe import describe
 
+    if latex and as_json:
+        raise InputErrors.one("print one of the two", key="--latex, --json")
     spec = models.build(model, overrides=overrides, folders=configs)
     description = describe(spec)
+    if latex:
+        print(description.latex_source())
+        return
     engines = {name: list(find(name).refusals(spec)) for name in ENGINES}
+    # What is overridden is not the model that the references are of.
+    references = () if overrides else models.read_config(model, folders=configs)[0].reference
     if as_json:
-        _print_json(text.show_document(spec, description, engines))
-    else:
-        print(text.show(spec, description, engines))
+        _print_json(document(spec, description, engines, references))
+        return
+    options = [("--set", one) for one in overrides] + [("--configs", str(one)) for one in configs]
+    command = [model, *(word for option in options for word in option)]
+    terminal.show(*card(spec, description, engines, command, references))
 
 
 @app.command()
@@ -124,23 +139,26 @@ def check(
     configs: Configs = [],
 ) -> int:
     """Read everything, fit nothing; every problem at once."""
+    from hlm_models.api.references import check_references
+    from hlm_models.cli.problems import tell
+
     problems: list[Problem] = []
     for name in names:
         try:
             spec = models.build(name, overrides=overrides, folders=configs)
+            if not overrides:  # what is overridden is not the model that the references are of
+                check_references(name, spec, folders=configs)
         except InputErrors as error:
             problems += error.problems
             continue
         if not as_json:
-            print(f"{name}: {text.rows_and_levels(spec)}: ok")
-            for note in spec.notes:
-                print(f"{name}: note: {note}")
+            notes = [f"{name}: note: {note}" for note in spec.notes]
+            terminal.show("\n".join([f"{name}: {spec.sizes}: ok", *notes]))
     if as_json:
         keys = ("file", "line", "key", "message")
         _print_json({"problems": [{key: getattr(p, key) for key in keys} for p in problems]})
     else:
-        for problem in problems:
-            print(problem, file=sys.stderr)
+        tell(problems, overrides)
     return 2 if problems else 0
 
 
@@ -160,6 +178,7 @@ def prior(
     """What the priors say before the data: shares of the variance, and the range of y."""
     from hlm_models.api.prior import implied, write_prior
     from hlm_models.cli.progress import shown
+    from hlm_models.cli.simulated import prior as prior_blocks
 
     _page_file(out, force=force)
     with shown(model) as progress:
@@ -171,9 +190,9 @@ def prior(
     if as_json:
         _print_json(found.document() | {"page": None if out is None else str(out)})
     else:
-        print(text.prior(found))
+        terminal.show(*prior_blocks(found))
         if out is not None:
-            print(f"Page: {out}")
+            terminal.show(f"Page: {out}")
 
 
 @app.command()
@@ -193,6 +212,7 @@ def run(
     """The main job: NUTS, REML, their agreement, checks and a page, in one folder."""
     from hlm_models.api import runs
     from hlm_models.cli.progress import shown
+    from hlm_models.cli.runs import run as run_blocks
     from hlm_models.results.checks import worst
 
     if out is not None and len(names) > 1:
@@ -215,7 +235,7 @@ def run(
             )
         finished.append(one)
         if not as_json:
-            print(text.run(one))
+            terminal.show(*run_blocks(one))
     if as_json:
         documents = [one.document() for one in finished]
         _print_json(documents[0] if len(documents) == 1 else documents)
@@ -244,6 +264,7 @@ def fit(
 ) -> int:
     """Fit by one engine and print the summary."""
     from hlm_models.cli.asked import asked
+    from hlm_models.cli.fits import fit as fit_blocks
     from hlm_models.cli.progress import shown
     from hlm_models.engines.find import find
     from hlm_models.results.checks import worst
@@ -288,7 +309,7 @@ def fit(
         if as_json:
             documents.append(document(found) if inference is None else inference.document())
         else:
-            print(text.fit(found, inference))
+            terminal.show(*fit_blocks(found, inference))
     if as_json:
         _print_json(documents[0] if len(documents) == 1 else documents)
     return 1 if failed else 0
@@ -328,6 +349,7 @@ def compare(
 ) -> int:
     """Several models of the same data on one board: which foresees new data best."""
     from hlm_models.api.comparison import compare_models
+    from hlm_models.cli.boards import comparison
     from hlm_models.cli.progress import shown
 
     if markdown and as_json:
@@ -353,7 +375,7 @@ def compare(
     if as_json:
         _print_json(found.document)
     else:
-        print(found.text("board.md") if markdown else text.comparison(found.document))
+        terminal.show(*([found.text("board.md")] if markdown else comparison(found.document)))
     return 1 if any(one["status"] == "fail" for one in found.document["checks"]) else 0
 
 
@@ -392,6 +414,7 @@ def predict(
 ) -> int:
     """Expected responses and new observations of new rows, in existing and in new groups."""
     from hlm_models.api.prediction import predict_file
+    from hlm_models.cli.predictions import prediction
     from hlm_models.cli.progress import shown
     from hlm_models.cli.words import by_group
     from hlm_models.results.checks import worst
@@ -420,7 +443,7 @@ def predict(
     if as_json:
         _print_json(found.document())
     else:
-        print(text.prediction(found))
+        terminal.show(*prediction(found))
     return 1 if worst(found.fit.checks) == "fail" else 0
 
 
@@ -463,6 +486,7 @@ def calibrate(
     from hlm_models.api.calibration import calibrate as calibrated
     from hlm_models.api.calibration import write_calibration
     from hlm_models.cli.progress import shown
+    from hlm_models.cli.simulated import calibration
     from hlm_models.results.checks import worst
 
     _page_file(out, force=force)
@@ -483,8 +507,11 @@ def calibrate(
     if as_json:
         _print_json(found.document())
     else:
-        print(text.calibration(found))
+        terminal.show(*calibration(found))
     return 1 if worst(found.checks) == "fail" else 0
+
+
+app.command()(zoo_commands.verify)
 
 
 @app.command()
@@ -502,18 +529,9 @@ def data_list(as_json: Json = False) -> None:
 
     found = [datasets.find(name) for name in datasets.names()]
     if as_json:
-        _print_json({"datasets": [text.dataset_document(one) for one in found]})
+        _print_json({"datasets": [lists.dataset_document(one) for one in found]})
         return
-    rows = [
-        [
-            one.name,
-            f"{one.rows:,}",
-            ", ".join(f"{n:,} {g}" for g, n in one.groups.items()),
-            one.title,
-        ]
-        for one in found
-    ]
-    print(text.table(["dataset", "rows", "groups", "title"], rows))
+    terminal.show(lists.datasets(found))
 
 
 @data_app.command("export")

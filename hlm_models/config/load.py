@@ -12,7 +12,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hlm_models.config.located import KeyPath, Located, dotted, parse_value, read_yaml
-from hlm_models.config.settings import SCHEMA_VERSION, ContrastSettings, ModelConfig
+from hlm_models.config.settings import (
+    SCHEMA_VERSION,
+    ContrastSettings,
+    ModelConfig,
+    PointReference,
+    PosteriorReference,
+    PosteriorValue,
+)
 from hlm_models.errors import InputErrors, Problem, nearest
 from hlm_models.parts.covariances import COVARIANCES
 from hlm_models.parts.priors import PRIORS
@@ -258,7 +265,9 @@ def _key_path(error: ErrorDetails, data: object) -> KeyPath:
             path = (*path, step)
     if error["type"] == "missing":
         return (*path, error["loc"][-1])
-    return (*path, "kind") if error["type"].startswith("union_tag_") else path
+    if error["type"].startswith("union_tag_"):
+        return (*path, "engine" if path[0] == "reference" else "kind")
+    return path
 
 
 _EXPECTED = {
@@ -288,14 +297,16 @@ def _message(path: KeyPath, errors: list[ErrorDetails], data: dict[str, object])
             message = f"is missing{f': add `schema: {SCHEMA_VERSION}`' * (path == ('schema',))}"
         case "extra_forbidden":
             message = _unknown_key(error["loc"])
-        case "union_tag_invalid" | "union_tag_not_found" if path[0] == "residual":
-            message = _residual_kind(found)
         case "union_tag_invalid" | "union_tag_not_found":
-            message = _kind_message(path[:-1], data)
+            told = {"residual": _residual_kind, "reference": _reference_engine}.get(str(path[0]))
+            message = told(found) if told else _kind_message(path[:-1], data)
         case "value_error":
             message = str(context["error"])
         case "string_too_short":
             message = "is empty"
+        case "string_type" | "string_pattern_mismatch" if path[2:3] == ("values",):
+            quotes = "expected the number in quotes with the digits it was printed with, as '66.50'"
+            message = f"{quotes}; found {_found(found)}"
         case "string_pattern_mismatch":
             letters = "lower-case letters, digits, - and _, with a letter or digit first"
             message = f"expected {letters}, found {_found(found)}"
@@ -327,6 +338,15 @@ def _residual_kind(found: object) -> str:
     return f"unknown kind {kind!r}{nearest(kind, RESIDUALS)} (available: {', '.join(RESIDUALS)})"
 
 
+def _reference_engine(found: object) -> str:
+    """Say why the engine of a reference, or its absence, does not do."""
+    engine = found.get("engine") if isinstance(found, dict) else None
+    known = _either(_REFERENCES)
+    if engine is None:
+        return f"is missing: expected {known}"
+    return f"expected {known}, found {_found(engine)}{nearest(engine, _REFERENCES)}"
+
+
 def _expectation(errors: list[ErrorDetails]) -> str:
     found = errors[0]["input"]
     expected = [
@@ -339,7 +359,9 @@ def _expectation(errors: list[ErrorDetails]) -> str:
 
 def _unknown_key(loc: tuple[str | int, ...]) -> str:
     """Nearest key of the object that holds the unknown one, and all its keys if few."""
-    owner = next(owner for step in (*loc[-2::-1], "") if (owner := _OWNERS.get(str(step))))
+    # Parameters of a reference have names of their own, which are no keys of settings.
+    above = loc[: loc.index("values") + 1] if "values" in loc else loc[:-1]
+    owner = next(owner for step in (*above[::-1], "") if (owner := _OWNERS.get(str(step))))
     known = sorted(field.alias or name for name, field in owner.model_fields.items())
     hint = nearest(str(loc[-1]), known)
     listed = f" (known: {', '.join(known)})" if len(known) <= 8 or not hint else ""
@@ -356,8 +378,12 @@ def _owners(model: type[BaseModel], name: str) -> Iterator[tuple[str, type[BaseM
                 yield from _owners(inner, key)
 
 
+_REFERENCES = {"reml": PointReference, "ml": PointReference, "posterior": PosteriorReference}
+
 _OWNERS: dict[str, type[BaseModel]] = {
     **dict(_owners(ModelConfig, "")),
+    **_REFERENCES,
+    "values": PosteriorValue,
     **dict(_owners(ContrastSettings, "contrasts")),
     **PRIORS,
     **COVARIANCES,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 else:
     _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-__all__ = ["KeyPath", "Located", "dotted", "parse_value", "parse_yaml", "read_yaml"]
+__all__ = ["KeyPath", "Located", "Place", "dotted", "parse_value", "parse_yaml", "read_yaml"]
 
 KeyPath = tuple[str | int, ...]
 
@@ -24,21 +24,52 @@ _MAX_NODES = 20_000  # aliases of aliases grow exponentially
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a key stands with its value: lines from 1, columns from 0, `end` behind the last one.
+
+    `end` is that of the value where it ends on the key's line, else that of the key.
+    """
+
+    line: int
+    start: int
+    end: int
+    last_line: int
+
+
+@dataclass(frozen=True, slots=True)
 class Located:
     """The plain data of one file: mappings with text keys, lists, text, numbers, booleans, None.
 
-    `lines` has the line of every key and list element, from 1; `problems` are duplicate keys.
+    `places` has every key and list element; `problems` are duplicate keys.
     """
 
     data: dict[str, object]
-    lines: Mapping[KeyPath, int]
+    places: Mapping[KeyPath, Place]
     problems: tuple[Problem, ...] = ()
     file: str = ""
 
+    @property
+    def lines(self) -> Mapping[KeyPath, int]:
+        """The line of every key and list element, from 1."""
+        return {path: place.line for path, place in self.places.items()}
+
     def line(self, path: KeyPath) -> int | None:
         """Line of `path`, or of the nearest key above it that the file has."""
-        above = (self.lines.get(path[:end]) for end in range(len(path), 0, -1))
-        return next((line for line in above if line is not None), None)
+        place = self.place(path)
+        return None if place is None else place.line
+
+    def place(self, path: KeyPath) -> Place | None:
+        """Place of `path`, or of the nearest key above it that the file has."""
+        above = (self.places.get(path[:end]) for end in range(len(path), 0, -1))
+        return next((place for place in above if place is not None), None)
+
+    def placed(self, problem: Problem) -> Problem:
+        """The same problem with the file, and the line of its key or of the nearest above it."""
+        lines = {dotted(path): line for path, line in self.lines.items()}
+        key = problem.key
+        while key and key not in lines:
+            key = key.rpartition(".")[0]
+        return replace(problem, file=self.file, line=lines.get(key))
 
 
 def read_yaml(path: Path) -> Located:
@@ -78,7 +109,7 @@ def parse_yaml(text: str, file: str = "") -> Located:
         line = _line(node.start_mark)
         message = "expected keys with values (`key: value`) at the top of the file"
         raise InputErrors([Problem(message, file=file, line=line)])
-    return Located(data, reader.lines, tuple(reader.problems), file)
+    return Located(data, reader.places, tuple(reader.problems), file)
 
 
 def parse_value(text: str) -> object:
@@ -163,11 +194,11 @@ def _too_deep(file: str, line: int) -> InputErrors:
 
 
 class _Reader:
-    """Turns nodes into plain data and notes the lines on the way."""
+    """Turns nodes into plain data and notes the places on the way."""
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.lines: dict[KeyPath, int] = {}
+        self.places: dict[KeyPath, Place] = {}
         self.problems: list[Problem] = []
         self._nodes = 0
 
@@ -201,13 +232,19 @@ class _Reader:
             if not isinstance(key, yaml.ScalarNode):
                 self._problem("a key must be a word or a text", path, key)
             elif key.value in found:
-                self._problem(f"given twice; the first is on line {self.lines[child]}", child, key)
+                self._problem(
+                    f"given twice; the first is on line {self.places[child].line}", child, key
+                )
             else:
                 found[key.value] = self._child(key, value, child)
         return found
 
     def _child(self, place: yaml.Node, value: yaml.Node, path: KeyPath) -> object:
-        self.lines[path] = _line(place.start_mark)
+        begin = place.start_mark
+        scalar = isinstance(value, yaml.ScalarNode) and value.end_mark.line == begin.line
+        end = (value if scalar else place).end_mark
+        last = max(_line(begin), _line(value.end_mark) - (value.end_mark.column == 0))
+        self.places[path] = Place(_line(begin), begin.column, end.column, last)
         return self.value(value, path)
 
     def _problem(self, message: str, path: KeyPath, node: yaml.Node) -> None:

@@ -157,7 +157,7 @@ def make_table(
             number="response" if name == response else "column" if name in numbers else "",
         )
         if fault:
-            faults[name] = Problem(fault, key=numbers.get(name, "formula"))
+            faults[name] = Problem(fault, key=numbers.get(name, "formula"), fragment=name)
     sound = [name for name in used if name not in faults]
     gaps = {name: gap for name in sound if (gap := frame[name].isna()).any()}
     notes: tuple[str, ...] = ()
@@ -278,7 +278,9 @@ def _variation_problems(
     if isinstance(column, NumberColumn) and column.values.min() == column.values.max():
         problems.append(
             Problem(
-                f"{response} is {column.values[0]:g} in every row; nothing varies", key="formula"
+                f"{response} is {column.values[0]:g} in every row; nothing varies",
+                key="formula",
+                fragment=response,
             )
         )
     for name in dict.fromkeys(groups):
@@ -291,6 +293,7 @@ def _variation_problems(
                     f"{name} has one level: a variance between groups cannot be estimated; "
                     f"leave the terms of {name} out",
                     key="formula",
+                    fragment=name,
                 )
             )
     return problems

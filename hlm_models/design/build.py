@@ -420,12 +420,17 @@ def _block(
                     f"the effect {name} stands in two terms of {group}; leave it out of "
                     f"({term.text}), for instance by 0 + ...",
                     key="formula",
+                    fragment=f"({term.text})",
                 )
             )
         start = len(effects)
         effects += encoding.names
         if not encoding.names:
-            problems.append(Problem(f"({term.text}) has no effect at all", key="formula"))
+            problems.append(
+                Problem(
+                    f"({term.text}) has no effect at all", key="formula", fragment=f"({term.text})"
+                )
+            )
         correlated = term.correlated and len(encoding.names) > 1
         stacked.append(Term(term.text, slice(start, len(effects)), correlated))
         columns.append(z)
@@ -506,6 +511,7 @@ def _confounded_problems(block: RandomBlock, coef: Sequence[str]) -> list[Proble
                 f"{'their effects' if many else 'its effect'} cannot vary by {block.group}: "
                 f"{repair}{fixed} (`allow_macro_in_z: true` fits it all the same)",
                 key="formula",
+                fragment=f"({term.text})",
             )
         )
     return problems
@@ -566,7 +572,11 @@ def _rank_problems(R: FloatArray, n: int, encoding: Encoding) -> list[Problem]:
     }
     told = {name for some in within.values() for name in some}
     return [
-        Problem(f"X is rank deficient: {name} is {text}", key="formula")
+        Problem(
+            f"X is rank deficient: {name} is {text}",
+            key="formula",
+            fragment=":".join(encoding.term(name)),
+        )
         for name, text in texts.items()
         if name not in told
     ] + [_empty_cells(encoding, factors, columns) for factors, columns in within.items()]

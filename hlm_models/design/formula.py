@@ -102,10 +102,11 @@ def parse(text: str) -> Formula:
     ):
         _fail(
             f"the response must be one column or a transform of it ({', '.join(TRANSFORMS)}), "
-            f"found '{response}'"
+            f"found '{response}'",
+            response,
         )
     if not names_in(response):
-        _fail(f"the response '{response}' reads no column")
+        _fail(f"the response '{response}' reads no column", response)
     common: list[str] = []
     random: list[RandomTerm] = []
     offset, summands = _without_offset(_summands(sides[1]))
@@ -114,15 +115,20 @@ def parse(text: str) -> Formula:
         if "|" not in _outside_calls(piece):
             common.append(f"{sign} {_checked(piece, 'the formula')}")
         elif inner is None:
-            _fail(f"a random term stands alone in parentheses, `(1 | group)`; found '{piece}'")
+            _fail(
+                f"a random term stands alone in parentheses, `(1 | group)`; found '{piece}'", piece
+            )
         elif sign == "-":
-            _fail(f"a random term cannot be subtracted: leave '- {piece}' out")
+            _fail(f"a random term cannot be subtracted: leave '- {piece}' out", f"- {piece}")
         else:
             random += _random_terms(inner)
     rhs = " ".join(common).removeprefix("+ ") or "1"
     found = Formula(text.strip(), response, rhs, tuple(random), offset)
     if "Intercept" in (*found.predictors, *found.groups, *names_in(response)):
-        _fail("a column may not be named Intercept, which names the constant; derive another name")
+        _fail(
+            "a column may not be named Intercept, which names the constant; derive another name",
+            "Intercept",
+        )
     both = [name for name in names_in(response) if name in found.predictors]
     if both:
         _fail(f"the response {both[0]} stands among the predictors too")
@@ -139,8 +145,8 @@ def names_in(expression: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _fail(message: str) -> None:
-    raise InputErrors.one(message, key="formula")
+def _fail(message: str, fragment: str = "") -> None:
+    raise InputErrors.one(message, key="formula", fragment=fragment)
 
 
 def _balanced(text: str) -> None:
@@ -149,11 +155,17 @@ def _balanced(text: str) -> None:
         if character == "(":
             open_at.append(position)
         elif character == ")" and not open_at:
-            _fail(f"unbalanced parenthesis: ')' at column {position + 1} closes nothing: {text!r}")
+            _fail(
+                f"unbalanced parenthesis: ')' at column {position + 1} closes nothing: {text!r}",
+                text[position:],
+            )
         elif character == ")":
             open_at.pop()
     if open_at:
-        _fail(f"unbalanced parenthesis: '(' at column {open_at[-1] + 1} is not closed: {text!r}")
+        _fail(
+            f"unbalanced parenthesis: '(' at column {open_at[-1] + 1} is not closed: {text!r}",
+            text[open_at[-1] :],
+        )
 
 
 def _summands(side: str) -> list[tuple[str, str]]:
@@ -205,21 +217,30 @@ def _outside_calls(piece: str) -> str:
 def _random_terms(inner: str) -> list[RandomTerm]:
     match = re.fullmatch(r"([^|]*?)\s*(\|\|?)\s*([^|]*)", inner.strip())
     if match is None:
-        _fail(f"a random term has one bar, `(effects | group)`; found '({inner})'")
+        _fail(f"a random term has one bar, `(effects | group)`; found '({inner})'", f"({inner})")
     assert match is not None
     effects, bar, group = match.groups()
     if not effects:
-        _fail(f"'({inner})' has no effects before the bar; an intercept is written (1 | {group})")
+        _fail(
+            f"'({inner})' has no effects before the bar; an intercept is written (1 | {group})",
+            f"({inner})",
+        )
     effects = re.sub(r"\s+", " ", _checked(effects, f"'({inner})'"))
     if not re.fullmatch(rf"(?:{_WORD})(?:\s*[:/]\s*(?:{_WORD}))*", group.strip()):
-        _fail(f"the group of '({inner})' must be a column, a:b or a/b; found '{group.strip()}'")
+        _fail(
+            f"the group of '({inner})' must be a column, a:b or a/b; found '{group.strip()}'",
+            f"({inner})",
+        )
     group = re.sub(r"`[^`]*`", lambda quoted: "_" * len(quoted.group()), spelled := group)
     if "/" in group and ":" in group:
-        _fail(f"the group of '({inner})' mixes / and :; write the terms out, (1 | a) + (1 | a:b)")
+        _fail(
+            f"the group of '({inner})' mixes / and :; write the terms out, (1 | a) + (1 | a:b)",
+            f"({inner})",
+        )
     names = [name.strip("`") for name in re.findall(_WORD, spelled)]
     doubled = [name for name in names if names.count(name) > 1]
     if doubled:
-        _fail(f"the group of '({inner})' nests '{doubled[0]}' in itself")
+        _fail(f"the group of '({inner})' nests '{doubled[0]}' in itself", f"({inner})")
     nests = range(1, len(names) + 1) if "/" in group else [len(names)]
     return [RandomTerm(effects, tuple(names[:size]), bar == "|") for size in nests]
 
@@ -233,20 +254,28 @@ def _checked(expression: str, where: str) -> str:
         match = _TOKEN.match(expression, position)
         if match is None:
             rest = expression[position:].strip()
-            _fail(f"'{rest[0]}' is not part of the formula grammar (+ - : * and calls), in {where}")
+            _fail(
+                f"'{rest[0]}' is not part of the formula grammar (+ - : * and calls), in {where}",
+                rest,
+            )
         assert match is not None
         name = match.group("name")
         following = expression[match.end() :].lstrip()
         if name and "." in name:
             _fail(
                 f"attribute access '{name}' is not allowed, in {where}; "
-                f"a column with a dot in its name is written `{name}` in backticks"
+                f"a column with a dot in its name is written `{name}` in backticks",
+                name,
             )
         if match.group("op") in ("/", "~"):
-            _fail(f"'{match.group('op')}' is not part of the formula grammar, in {where}")
+            _fail(
+                f"'{match.group('op')}' is not part of the formula grammar, in {where}",
+                expression[match.start("op") :],
+            )
         if match.group("number") and match.group("number") not in ("0", "1"):
             _fail(
-                f"a number other than 0 and 1 stands alone, '{match.group('number')}', in {where}"
+                f"a number other than 0 and 1 stands alone, '{match.group('number')}', in {where}",
+                match.group("number"),
             )
         position = match.end()
         if name and following.startswith("("):
@@ -254,7 +283,7 @@ def _checked(expression: str, where: str) -> str:
             _check_call(expression[match.start("name") : end + 1], where)
             position = end + 1
         if expression[:position].endswith(")") and expression[position:].lstrip().startswith("("):
-            _fail(f"'{expression}' puts two parentheses side by side, in {where}")
+            _fail(f"'{expression}' puts two parentheses side by side, in {where}", expression)
     return expression.strip()
 
 
@@ -272,23 +301,27 @@ def _check_call(call: str, where: str) -> None:
     try:
         tree = ast.parse(re.sub(r"`[^`]*`", "_", call), mode="eval")
     except SyntaxError:
-        _fail(f"'{call}' cannot be read, in {where}")
+        _fail(f"'{call}' cannot be read, in {where}", call)
     for node in ast.walk(tree):
         match node:
             case ast.Attribute():
-                _fail(f"attribute access '{ast.unparse(node)}' is not allowed, in {where}")
+                _fail(f"attribute access '{ast.unparse(node)}' is not allowed, in {where}", call)
             case ast.Call(func=ast.Name(id="offset")):
                 _fail(
                     f"'{call}': an offset is one column, added as `+ offset(column)` or by the key "
-                    "`offset: column`; make the column with data.derive"
+                    "`offset: column`; make the column with data.derive",
+                    call,
                 )
             case ast.Call(func=ast.Name(id=name)) if name not in FUNCTIONS:
                 _fail(
                     f"'{name}' is not a function that a formula may call{nearest(name, FUNCTIONS)} "
-                    f"(allowed: {', '.join(FUNCTIONS)}); make other columns with data.derive"
+                    f"(allowed: {', '.join(FUNCTIONS)}); make other columns with data.derive",
+                    name,
                 )
             case ast.Constant(value=value) if not isinstance(value, int | float):
-                _fail(f"'{ast.unparse(node)}' in '{call}': only numbers may be given to a call")
+                _fail(
+                    f"'{ast.unparse(node)}' in '{call}': only numbers may be given to a call", call
+                )
             case (
                 ast.Expression() | ast.Call(func=ast.Name()) | ast.Name() | ast.Constant()
                 | ast.BinOp() | ast.UnaryOp() | ast.keyword() | ast.operator() | ast.unaryop()
@@ -297,7 +330,8 @@ def _check_call(call: str, where: str) -> None:
                 pass
             case _:
                 _fail(
-                    f"'{ast.unparse(node)}' in '{call}' is not allowed: only arithmetic of columns"
+                    f"'{ast.unparse(node)}' in '{call}' is not allowed: only arithmetic of columns",
+                    call,
                 )
 
 

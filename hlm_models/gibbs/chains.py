@@ -12,7 +12,7 @@ from hlm_models.gibbs.machine import Kept, Machine, machine
 from hlm_models.gibbs.model import Scheme
 from hlm_models.gibbs.start import start
 from hlm_models.gibbs.sweep import Chain
-from hlm_models.results.progress import Progress, Step
+from hlm_models.results.progress import ChainStep, Progress, Step
 from hlm_models.spec.model import ModelSpec
 from hlm_models.target.start import reml_estimates
 from hlm_models.types import FloatArray
@@ -116,9 +116,8 @@ class _Chain:
 
 def _together(chains: list[_Chain], plan: Plan, progress: Progress) -> None:
     """Run all chains, `cores` at a time; Ctrl-C, or a chain that breaks, ends them."""
-    total = plan.chains * (plan.tune + plan.draws * plan.thin)
     stop = threading.Event()
-    progress(Step("sampling", total=total, unit="sweeps"))
+    _tell(chains, plan, progress)
     with ThreadPoolExecutor(plan.cores) as pool:
         running = [pool.submit(one.run, stop) for one in chains]
         try:
@@ -126,9 +125,15 @@ def _together(chains: list[_Chain], plan: Plan, progress: Progress) -> None:
             while waiting:
                 ended, rest = wait(running, timeout=PAUSE, return_when=FIRST_EXCEPTION)
                 waiting = bool(rest) and all(one.exception() is None for one in ended)
-                done = sum(one.done for one in chains)
-                progress(Step("sampling", done=done, total=total, unit="sweeps"))
+                _tell(chains, plan, progress)
         finally:
             stop.set()
     for one in running:
         one.result()
+
+
+def _tell(chains: list[_Chain], plan: Plan, progress: Progress) -> None:
+    total = plan.tune + plan.draws * plan.thin
+    steps = tuple(ChainStep(one.done, total, tuning=one.done < plan.tune) for one in chains)
+    done = sum(one.done for one in steps)
+    progress(Step("sampling", done, total * plan.chains, unit="sweeps", chains=steps))

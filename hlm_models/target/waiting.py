@@ -5,7 +5,7 @@ from typing import Any
 
 from hlm_models.config.settings import Sampling
 from hlm_models.errors import FitError
-from hlm_models.results.progress import Progress, Step
+from hlm_models.results.progress import ChainStep, Progress, Step
 
 __all__ = ["teller", "wait"]
 
@@ -13,13 +13,25 @@ __all__ = ["teller", "wait"]
 def teller(settings: Sampling, progress: Progress) -> Callable[[list[Any]], None]:
     """What nutpie calls with the state of its chains."""
 
-    def tell(chains: list[Any]) -> None:
+    def tell(states: list[Any]) -> None:
+        chains = tuple(
+            ChainStep(
+                done=one.finished_draws,
+                total=one.total_draws,
+                tuning=one.tuning,
+                divergences=one.divergences,
+                step_size=one.step_size,
+                gradients=one.latest_num_steps,
+            )
+            for one in states
+        )
         progress(
             Step(
                 "sampling",
-                done=sum(chain.finished_draws for chain in chains),
+                done=sum(one.done for one in chains),
                 total=settings.chains * (settings.draws + settings.tune),
-                divergences=sum(chain.divergences for chain in chains),
+                divergences=sum(one.divergences or 0 for one in chains),
+                chains=chains,
             )
         )
 

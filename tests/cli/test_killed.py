@@ -7,12 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pseudo_terminal import on_terminal
 
 import hlm_models as hlm
 from hlm_models.cli import main
@@ -106,28 +105,8 @@ def assert_whole(folder):
 
 def test_a_run_that_is_killed_while_it_samples_leaves_nothing_and_runs_again(folder):
     command = ["run", "dyestuff", "--set", "fit.draws=100000", "--set", "fit.cores=1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hlm_models", *command],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
-    watchdog = threading.Timer(300, process.kill)
-    watchdog.start()
-    try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.strip() == "dyestuff: sampling":
-                break
-        time.sleep(0.3)
-        process.kill()
-        _, after = process.communicate()
-    finally:
-        watchdog.cancel()
-        process.kill()
-    assert process.returncode == -signal.SIGKILL
-    assert after == ""
+    told, code = on_terminal(command, folder, interrupt="dyestuff: sampling", by=signal.SIGKILL)
+    assert code == -signal.SIGKILL, told
     assert list(folder.iterdir()) == []
     assert main(command) == 0
     [run] = [one for one in shown(folder / "runs") if one != "dyestuff"]
