@@ -36,6 +36,12 @@ WANTED = {
 }
 """What a test may be skipped for want of, and the words of its reason that tell so."""
 
+PROMISED = {
+    "HLM_CI": ("the NELS file", "the reference numbers"),
+    "HLM_BROWSER": ("Chromium",),
+}
+"""What is promised where a variable of the environment is 1."""
+
 
 @pytest.fixture(scope="session")
 def reference_folder():
@@ -70,12 +76,13 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """In CI (HLM_CI=1) the data and the reference numbers are promised: their want is a failure."""
+    """What the environment promises must be there: its want is then a failure."""
     report = yield
-    promised = (WANTED["the NELS file"], WANTED["the reference numbers"])
-    if report.skipped and os.environ.get("HLM_CI") == "1" and not hasattr(report, "wasxfail"):
+    if report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        if any(re.search(words, reason) for words in promised):
-            report.outcome = "failed"
-            report.longrepr = f"{item.nodeid}: promised in CI, but {reason}"
+        for variable, whats in PROMISED.items():
+            kept = os.environ.get(variable) == "1"
+            if kept and any(re.search(WANTED[what], reason) for what in whats):
+                report.outcome = "failed"
+                report.longrepr = f"{item.nodeid}: promised by {variable}=1, but {reason}"
     return report

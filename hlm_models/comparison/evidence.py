@@ -32,7 +32,7 @@ from hlm_models.types import FloatArray, frozen
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["BayesFactor", "Evidence", "bayes_factor", "log_marginal_likelihood"]
+__all__ = ["BayesFactor", "Evidence", "bayes_factor", "log_marginal_likelihood", "strength"]
 
 LEAST = 200
 """Draws of all chains together that it takes; more with many parameters."""
@@ -127,7 +127,11 @@ def log_marginal_likelihood(
     """Log p(y) of a model with all its unknowns integrated out, from a posterior of any engine.
 
     Half of every chain fits a proposal, the other half bridges from it to the posterior, and the
-    other way round; both estimates are averaged. The seed is that of the fit unless it is given.
+    other way round; both estimates are averaged.
+
+    Parameters
+    ----------
+    seed : that of the fit by default
 
     Raises
     ------
@@ -213,9 +217,14 @@ def bayes_factor(a: PosteriorFit | Evidence, b: PosteriorFit | Evidence) -> Baye
         log_bf=log_bf,
         se=math.hypot(left.se, right.se),
         favours="neither" if log_bf == 0 else names[int(log_bf < 0)],
-        words=next(words for top, words in GRADES if 2 * abs(log_bf) <= top),
+        words=strength(log_bf),
         warnings=tuple(dict.fromkeys((*left.warnings, *right.warnings))),
     )
+
+
+def strength(log_bf: float) -> str:
+    """Words of Kass and Raftery (1995) for how strong a Bayes factor is, either way."""
+    return next(words for top, words in GRADES if 2 * abs(log_bf) <= top)
 
 
 def _density(spec: ModelSpec) -> Target:

@@ -7,6 +7,7 @@ import numpy as np
 
 from hlm_models.calibration.calibrate import Calibration
 from hlm_models.report import tables
+from hlm_models.report.origin import model_file
 from hlm_models.report.tables import Column, Table
 from hlm_models.report.template import filled
 from hlm_models.spec.describe import describe
@@ -42,27 +43,25 @@ def _context(found: Calibration) -> dict[str, Any]:
         "failures": _failure_table(found) if found.failures else None,
         "priors": tables.prior_table(description, engine=found.engine),
         "facts": _facts(found),
+        "command": _command(found),
+        "file": model_file(found.spec.config),
         "short": tables.short,
     }
 
 
 def _pictures(found: Calibration) -> "tuple[Markup, ...]":
     """One panel a quantity, all with the same scale."""
-    from hlm_models.report.figures import rank_difference
+    from hlm_models.plot.uniformity import rank_difference
+    from hlm_models.report.markup import markup
 
     n, shares = len(found.ranked), found.uniform.shares
     band = (found.band.lower / n - shares, found.band.upper / n - shares)
     lines = [found.uniform.counts_below(ranks) / n - shares for ranks in found.ranks.T]
     limit = 1.08 * float(np.max(np.abs([*band, *lines])))
     return tuple(
-        rank_difference(
-            one.name,
-            shares,
-            line,
-            band,
-            fails=one.status == "fail",
-            limit=limit,
-            alt=f"{found.spec.name}, {found.engine}: ranks of {one.name}, {one.status}",
+        markup(
+            rank_difference(one.name, shares, line, band, fails=one.status == "fail", limit=limit),
+            f"{found.spec.name}, {found.engine}: ranks of {one.name}, {one.status}",
         )
         for one, line in zip(found.quantities, lines, strict=True)
     )
@@ -117,3 +116,11 @@ def _facts(found: Calibration) -> list[tuple[str, str]]:
         ("rows", f"{found.spec.design.n:,}"),
         ("digest of the model", found.spec.digest),
     ]
+
+
+def _command(found: Calibration) -> str:
+    """What finds the same again."""
+    return (
+        f"hlm calibrate model.yaml --engine {found.engine} --simulations {len(found.rows)} "
+        f"--seed {found.seed} --out calibration.html"
+    )

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hlm_models.comparison.board import Board, Row
+from hlm_models.comparison.evidence import strength
 from hlm_models.report import tables
+from hlm_models.report.origin import model_file
 from hlm_models.report.tables import ABSENT, Column, Table, fixed
 from hlm_models.report.template import filled
 from hlm_models.results.fits import PosteriorFit
@@ -46,6 +48,10 @@ REFERENCES = {
         "Gronau, Q. F. et al. (2017). A tutorial on bridge sampling. Journal of Mathematical "
         "Psychology 81, 80–97. doi:10.1016/j.jmp.2017.09.005"
     ),
+    "grades": (
+        "Kass, R. E., Raftery, A. E. (1995). Bayes factors. Journal of the American Statistical "
+        "Association 90, 773–795. doi:10.1080/01621459.1995.10476572"
+    ),
     "boundary": (
         "Stram, D. O., Lee, J. W. (1994). Variance components testing in the longitudinal mixed "
         "effects model. Biometrics 50, 1171–1177. doi:10.2307/2533455"
@@ -67,7 +73,6 @@ def _context(board: Board) -> dict[str, Any]:
     failed, warned = (
         [one for one in board.checks if one[1].status == status] for status in ("fail", "warn")
     )
-    best = board.models[board.rows[0].name]
     pictures = _pareto(board)
     return {
         "names": [row.name for row in board.rows],
@@ -92,12 +97,13 @@ def _context(board: Board) -> dict[str, Any]:
         "agreement": _agreement(board),
         "best": _answer(board),
         "best_name": board.rows[0].name,
-        "best_engines": _engines(best.posterior, "reml" in best.points),
         "descriptions": [(name, describe(one.spec)) for name, one in board.models.items()],
         "checks": _check_table(board),
         "references": _references(board, psis=bool(pictures)),
         "facts": _facts(board),
         "versions": board.provenance.get("versions") or {},
+        "command": board.provenance.get("command"),
+        "files": [(name, model_file(one.spec.config)) for name, one in board.models.items()],
         "short": tables.short,
     }
 
@@ -171,44 +177,45 @@ def _foreseen(board: Board) -> Table:
 
 
 def _ranking(board: Board) -> "Markup":
-    from hlm_models.report.comparison_figures import ranking
-    from hlm_models.report.figures import Bar
+    from hlm_models.plot.board import ranking
+    from hlm_models.plot.intervals import Bar
+    from hlm_models.report.markup import markup
 
     first = board.rows[0].elpd
 
     def bar(row: Row, middle: float, se: float) -> Bar:
         return Bar(row.name, middle, middle - 2 * se, middle + 2 * se)
 
-    return ranking(
+    figure = ranking(
         [bar(row, row.elpd_diff, row.dse) for row in board.rows],
         [bar(row, row.elpd - first, row.se) for row in board.rows],
-        alt=f"{board.data.source}: elpd of {len(board.rows)} models, less that of the first",
     )
+    alt = f"{board.data.source}: elpd of {len(board.rows)} models, less that of the first"
+    return markup(figure, alt)
 
 
 def _differences(board: Board) -> "tuple[Markup, ...]":
     """Differences to the first model: by what was left out, and rows by group too."""
-    from hlm_models.report.comparison_figures import difference
+    from hlm_models.plot.board import difference
+    from hlm_models.report.markup import markup
 
     first = board.rows[0].name
     what = "rows" if board.by is None else f"levels of {board.by}"
     pictures = []
     for row in board.rows[1:]:
         one = board.difference(row.name)
-        names = [f"row {at}" if isinstance(at, int) else at for at in board.names]
+        names = [f"row {at + 1}" if isinstance(at, int) else at for at in board.names]
         shown = [(what, names, one.pointwise)]
         grouped = board.by_level(one)
         if grouped is not None:
             group, labels, sums = grouped
             shown.append((f"levels of {group}", list(labels), sums))
         pictures += [
-            difference(
-                labels,
-                values,
-                what=what,
-                title=f"{row.name} less {first}",
-                better=first,
-                alt=f"{row.name} less {first}: elpd of {len(labels):,} {what}",
+            markup(
+                difference(
+                    labels, values, what=what, title=f"{row.name} less {first}", better=first
+                ),
+                f"{row.name} less {first}: elpd of {len(labels):,} {what}",
             )
             for what, labels, values in shown
         ]
@@ -227,15 +234,18 @@ def _pair_table(board: Board) -> Table:
 
 
 def _pareto(board: Board) -> "tuple[Markup, ...]":
-    from hlm_models.report.comparison_figures import pareto
+    from hlm_models.plot.board import pareto
+    from hlm_models.report.markup import markup
 
     return tuple(
-        pareto(
-            name,
-            one.elpd.pareto_k,
-            np.array([how == "refit" for how in one.elpd.how]),
-            one.elpd.good_k,
-            alt=f"{name}: Pareto k of {one.elpd.size:,}",
+        markup(
+            pareto(
+                name,
+                one.elpd.pareto_k,
+                np.array([how == "refit" for how in one.elpd.how]),
+                one.elpd.good_k,
+            ),
+            f"{name}: Pareto k of {one.elpd.size:,}",
         )
         for name, one in board.models.items()
         if not np.isnan(one.elpd.pareto_k).all()
@@ -348,6 +358,7 @@ def _evidence(board: Board) -> Table | None:
             Column("se"),
             Column("log Bayes factor"),
             Column("Bayes factor"),
+            Column("for the largest", "text"),
             *((Column("absent, for", "text"),) if refused else ()),
         ),
         tuple(
@@ -357,11 +368,13 @@ def _evidence(board: Board) -> Table | None:
                 tables.number(row.log_marginal_likelihood_se, 2),
                 fixed(row.log_bayes_factor, 2),
                 tables.number(float(np.exp(row.log_bayes_factor)), 3),
+                strength(row.log_bayes_factor) if row.log_bayes_factor < 0 else ABSENT,
                 *((row.why_no_evidence or ABSENT,) if refused else ()),
             )
             for row in board.rows
         ),
-        "Bayes factor: of the model to the one with the largest marginal likelihood. It depends on "
+        "Bayes factor: of the model to the one with the largest marginal likelihood, and in the "
+        "words of Kass and Raftery (1995) how strongly the data speak for that one. It depends on "
         "the priors, however many rows there are.",
     )
 
@@ -421,6 +434,7 @@ def _references(board: Board, *, psis: bool) -> Sequence[str]:
         "differences": True,
         "group": board.focus == "group",
         "bridge": any(one.evidence for one in board.models.values()),
+        "grades": any(one.evidence for one in board.models.values()),
         "boundary": any(one.test.effects for one in board.tests),
         "likelihood": any(one.points for one in board.models.values()),
     }
@@ -430,7 +444,6 @@ def _references(board: Board, *, psis: bool) -> Sequence[str]:
 def _facts(board: Board) -> list[tuple[str, str]]:
     """How it was made, in reading order."""
     found = [
-        ("made by", board.provenance.get("command")),
         ("created", board.provenance.get("created")),
         ("left out", f"{len(board.names):,} {board.by or 'rows'}, {_how(board)}"),
         ("seed", board.seed),

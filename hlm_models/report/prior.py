@@ -6,6 +6,7 @@ import numpy as np
 
 from hlm_models.design.build import RandomBlock
 from hlm_models.report import tables
+from hlm_models.report.origin import model_file
 from hlm_models.report.tables import Column, Table
 from hlm_models.report.template import filled
 from hlm_models.results.prior import ImpliedPrior, level_means, own_log_prior
@@ -42,6 +43,8 @@ def _context(found: ImpliedPrior) -> dict[str, Any]:
         "means": [(block.group, _means(found, block)) for block in spec.blocks if block.J > 1],
         "priors": tables.prior_table(description, engine="all engines"),
         "facts": _facts(found),
+        "command": _command(found),
+        "file": model_file(spec.config),
     }
 
 
@@ -78,7 +81,8 @@ def _quantity_table(found: ImpliedPrior) -> Table:
 
 def _pictures(found: ImpliedPrior) -> "tuple[Markup, ...]":
     """Densities of standard deviations, correlations and shares of the variance."""
-    from hlm_models.report.figures import distribution
+    from hlm_models.plot.densities import distribution
+    from hlm_models.report.markup import markup
 
     known = {one.name: own_log_prior(found.spec, one) for one in parameters(found.spec)}
     pictures: list[Markup] = []
@@ -98,44 +102,48 @@ def _pictures(found: ImpliedPrior) -> "tuple[Markup, ...]":
             x = np.linspace(lower + inset, upper - inset, 200)
             density = np.exp(log_prior(x))
         alt = f"{found.spec.name}: prior density of {name}"
-        pictures.append(distribution(name, x, density, alt=alt))
+        pictures.append(markup(distribution(name, x, density), alt))
     return tuple(pictures)
 
 
 def _predictive(found: ImpliedPrior) -> "Markup":
     """Histogram of the data over those of drawn responses."""
-    from hlm_models.report.figures import bands
+    from hlm_models.plot.densities import bands
+    from hlm_models.report.markup import markup
 
     y, observed = found.y, found.spec.design.y
     low, high = np.quantile(y, [0.02, 0.98])
     edges = np.linspace(min(low, observed.min()), max(high, observed.max()), BINS + 1)
     shares = np.array([np.histogram(one, edges)[0] for one in y]) / y.shape[1]
     response = found.spec.design.formula.response
-    return bands(
+    figure = bands(
         np.repeat(edges, 2)[1:-1],
         np.repeat(np.quantile(shares, QUANTILES, axis=0), 2, axis=1),
         np.repeat(np.histogram(observed, edges)[0] / len(observed), 2),
         labels=(response, "share of rows"),
-        alt=f"{found.spec.name}: {response} in the data and as drawn from the prior",
     )
+    alt = f"{found.spec.name}: {response} in the data and as drawn from the prior"
+    return markup(figure, alt)
 
 
 def _means(found: ImpliedPrior, block: RandomBlock) -> "Markup":
     """Sorted means by level of the data, over those of drawn responses."""
-    from hlm_models.report.figures import bands
+    from hlm_models.plot.densities import bands
+    from hlm_models.report.markup import markup
 
     def sorted_means(y: FloatArray) -> FloatArray:
         return np.sort(level_means(y, block), axis=1)
 
     response = found.spec.design.formula.response
     observed = sorted_means(found.spec.design.y[None])[0]
-    return bands(
+    figure = bands(
         np.arange(1.0, len(observed) + 1),
         np.quantile(sorted_means(found.y), QUANTILES, axis=0),
         observed,
         labels=(f"{block.group}, from the lowest mean to the highest", f"mean {response}"),
-        alt=f"{found.spec.name}: means by {block.group} in the data and as drawn from the prior",
     )
+    alt = f"{found.spec.name}: means by {block.group} in the data and as drawn from the prior"
+    return markup(figure, alt)
 
 
 def _facts(found: ImpliedPrior) -> list[tuple[str, str]]:
@@ -149,3 +157,9 @@ def _facts(found: ImpliedPrior) -> list[tuple[str, str]]:
         ("rows", f"{design.n:,}"),
         ("digest of the model", found.spec.digest),
     ]
+
+
+def _command(found: ImpliedPrior) -> str:
+    """What draws the same again."""
+    draws, seed = found.data["prior"].sizes["draw"], found.seed
+    return f"hlm prior model.yaml --draws {draws} --seed {seed} --out prior.html"

@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from canned import canned_posterior
-from test_page import Page
+from reading import Page
 
 import hlm_models as hlm
 from hlm_models.comparison.board import Entry, make_board
+from hlm_models.comparison.evidence import strength
+from hlm_models.plot.board import SHOWN, difference, pareto
+from hlm_models.plot.style import REFERENCE
 from hlm_models.report.comparison import REFERENCES, render
-from hlm_models.report.comparison_figures import SHOWN, difference, pareto
-from hlm_models.report.figures import REFERENCE
+from hlm_models.report.markup import markup
 from hlm_models.results.checks import Check
 
 TESTS = Path(__file__).parents[1]
@@ -80,7 +82,8 @@ def test_the_page_is_whole_and_needs_no_network(page, text):
     assert page.unbalanced == []
     assert page.open == []
     assert all(one.startswith(("#", "data:image/png;base64,")) for one in page.addresses)
-    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert not {"link", "iframe", "object"} & set(page.tags)
+    assert page.scripts == [""]
     found = re.findall(r'\bid="([^"]+)"', text)
     assert len(found) == len(set(found))
 
@@ -113,6 +116,16 @@ def test_what_the_winner_says_and_how_all_agree_with_reml(board, text):
         rows(text, "parameters by verdict"), board.models.values(), strict=True
     ):
         assert sum(map(int, cells[1:5])) == len(model.agreement.rows)
+
+
+def test_the_words_for_a_bayes_factor_are_those_of_the_board(board, text):
+    found = rows(text, "log marginal likelihoods")
+    said = {cells[0]: cells[5] for cells in found}
+    assert said == {
+        row.name: strength(row.log_bayes_factor) if row.log_bayes_factor < 0 else "–"
+        for row in board.rows
+    }
+    assert "very strong" in said.values()
 
 
 def test_question_winner_data_and_origin_are_said(board, page):
@@ -151,6 +164,9 @@ def test_rows_are_shown_by_row_and_by_group(make):
     text = render(make())
     assert text.count("180 rows, sorted") == 2
     assert text.count("18 levels of subject, sorted") == 2
+    assert "rows count from 1" in text
+    named = {int(one) for one in re.findall(r">row (\d+)<", text)}
+    assert named <= set(range(1, 181))
     group = render(make("group"))
     assert group.count("18 levels of subject, sorted") == 2
     assert "rows, sorted" not in group
@@ -167,19 +183,19 @@ def test_names_from_outside_are_text_and_no_markup(make, entries):
 def test_figures_of_any_size_stay_small(size):
     values = np.random.default_rng(1).normal(size=size)
     names = [f"row {at}" for at in range(size)]
-    picture = difference(names, values, what="rows", title="a less b", better="b", alt="alt")
+    picture = markup(difference(names, values, what="rows", title="a less b", better="b"), "alt")
     assert len(picture) < 200_000
     largest = names[int(np.argmax(np.abs(values)))]
     assert largest in picture or "data:image" in picture
     k = np.random.default_rng(1).normal(0.2, 0.1, size)
     k[0] = np.nan
     assert SHOWN < 2000
-    assert len(pareto("a", k, np.zeros(size, dtype=bool), 0.7, alt="alt")) < 300_000
+    assert len(markup(pareto("a", k, np.zeros(size, dtype=bool), 0.7), "alt")) < 300_000
 
 
 def test_an_infinite_k_is_drawn_as_bad_and_a_missing_one_is_not():
     infinite, missing = (
-        pareto("a", np.array([0.1, 0.2, last]), np.zeros(3, dtype=bool), 0.7, alt="alt")
+        markup(pareto("a", np.array([0.1, 0.2, last]), np.zeros(3, dtype=bool), 0.7), "alt")
         for last in (np.inf, np.nan)
     )
     assert REFERENCE in infinite

@@ -1,0 +1,16 @@
+"""What a page tells of how to make it again."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["model_file"]
+
+
+def model_file(config: Mapping[str, Any]) -> str:
+    """A model's settings as used, as the YAML that `hlm` reads."""
+    import yaml
+
+    plain = json.loads(json.dumps(dict(config), default=str))
+    text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=88)
+    return text
