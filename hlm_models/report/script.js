@@ -316,6 +316,20 @@
     });
   }
 
+  // Sections far below are drawn one after the other: at once they would hold up the page, and never
+  // they would be blank in a picture of the whole of it.
+  function drawing() {
+    const waiting = all("main > section");
+    const next = () => {
+      const one = waiting.shift();
+      if (!one) return;
+      one.style.contentVisibility = "visible";
+      requestIdleCallback(next, { timeout: 500 });
+    };
+    (window.requestIdleCallback ??= (call) => setTimeout(call, 50));
+    requestIdleCallback(next, { timeout: 500 });
+  }
+
   document.addEventListener("DOMContentLoaded", () => {
     const frame = document.querySelector(".frame");
     const nav = document.querySelector("nav.contents");
@@ -328,6 +342,7 @@
     hovering();
     printing();
     follow();
+    addEventListener("load", drawing);
     addEventListener("hashchange", follow);
   });
 })();
