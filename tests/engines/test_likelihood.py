@@ -1,8 +1,6 @@
 import json
 import math
 import os
-from decimal import Decimal
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,10 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hlm_models import RefusalError, build, fit, list_models
+from hlm_models import RefusalError, build, fit
 from hlm_models.errors import FitError, InputErrors
-
-PUBLISHED = json.loads((Path(__file__).parents[1] / "golden" / "published.json").read_text("utf-8"))
 
 
 def build_or_skip(name):
@@ -22,55 +18,7 @@ def build_or_skip(name):
     return build(name)
 
 
-# --- numbers of other software ---
-
-
-def assert_printed(found, printed, *, stopping, scale):
-    """Agreement to half a unit of the last digit, or to the stopping error if that is more."""
-    half_unit = 0.5 * 10.0 ** Decimal(printed).as_tuple().exponent
-    bound = 1.001 * max(half_unit, stopping * scale)
-    assert abs(found - float(printed)) <= bound, (found, printed)
-
-
-@pytest.mark.golden
-@pytest.mark.parametrize(
-    "entry", PUBLISHED["fits"], ids=lambda entry: f"{entry['model']}-{entry['engine']}"
-)
-def test_published_fits_are_reproduced(entry):
-    found = fit(build_or_skip(entry["model"]), entry["engine"])
-    [random] = found.random
-    vcov = np.diag(found.vcov_beta)
-    numbers = {
-        "criterion": found.criterion,
-        "loglik": found.loglik,
-        "aic": found.aic,
-        "bic": found.bic,
-        "sigma": found.sigma,
-        "beta": found.beta,
-        "se": np.sqrt(vcov),
-        "vcov": vcov,
-        "theta": found.theta,
-        "sd": random.sd,
-    }
-    for key in set(entry) - {"model", "engine", "from"}:
-        printed, mine = entry[key], np.atleast_1d(numbers[key])
-        given = printed if isinstance(printed, list) else [printed]
-        assert len(given) == len(mine)
-        # Searches of other programs stop where the criterion is flat to about 1e-10 of itself,
-        # which leaves variances (and what follows from them) a square root of that away, 1e-5,
-        # and coefficients a ten thousandth of their standard error.
-        stopping = {"criterion": 1e-9, "loglik": 1e-9, "aic": 1e-9, "bic": 1e-9, "beta": 1e-4}
-        scales = {"beta": np.sqrt(vcov), "theta": np.full(len(mine), np.abs(mine).max())}
-        for value, text, scale in zip(mine, given, scales.get(key, np.abs(mine)), strict=True):
-            assert_printed(value, text, stopping=stopping.get(key, 1e-5), scale=scale)
-
-
-def test_every_published_number_says_where_it_is_from():
-    names = set(list_models())
-    for entry in PUBLISHED["fits"]:
-        assert entry["from"]
-        assert entry["model"] in names
-        assert entry["engine"] in ("ml", "reml")
+# --- numbers of other software (those of the models of the zoo: tests/zoo) ---
 
 
 SLOPE_ALONE = "formula=reaction ~ days + (0 + days | subject)"

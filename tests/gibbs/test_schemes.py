@@ -33,7 +33,7 @@ def test_every_scheme_has_the_posterior_of_nuts(name):
     schemes = ["joint", "effects", *(["coefficients"] if name in CENTRED else [])]
     for scheme in schemes:
         # A sweep of several groups takes a hundred times as long.
-        few, many = (4000, 8000) if len(spec.blocks) > 1 else (8000, 40_000)
+        few, many = (2000, 4000) if len(spec.blocks) > 1 else (8000, 40_000)
         draws = few if scheme == "joint" else many
         fit = hlm.fit(spec, engine="gibbs", seed=2, draws=draws, gibbs={"scheme": scheme})
         for parameter, (mean, error) in quantities(fit).items():
