@@ -44,6 +44,10 @@ def bayes_r2(fit: PosteriorFit, *, level: float = 0.95) -> BayesR2:
     residual variance is the one of the draw. Where rows times draws are very many, the draws are
     thinned evenly.
 
+    Parameters
+    ----------
+    level : of the interval
+
     Source: Gelman, Goodrich, Gabry and Vehtari (2019), doi:10.1080/00031305.2018.1549100.
     """
     fit, level = posterior_only(fit, "bayes_r2"), checked_level(level)

@@ -102,6 +102,9 @@ def effects(
     made of the predictor move with it, but for those that are made of several rows, as the mean of
     a group is: they stay.
 
+    The average slope of a number is its derivative, averaged over the rows' values of it (and of
+    other predictors where kind is "marginal"); a factor has differences from its first level.
+
     Parameters
     ----------
     by : a second predictor: all levels of a factor; of a number its values in `at`, or its mean and
@@ -115,9 +118,6 @@ def effects(
     grid : values of the predictor; by default all levels of a factor, up to ten different values of
         a number, or 25 from the least to the largest
     level : of the intervals
-
-    The average slope of a number is its derivative, averaged over the rows' values of it (and of
-    other predictors where kind is "marginal"); a factor has differences from its first level.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from hlm_models.algebra.group_least_squares import group_least_squares
 from hlm_models.design.build import RandomBlock
 from hlm_models.design.find_block import find_block
 from hlm_models.interpretation.draws import effect_draws, spread, thinned, unknowns
-from hlm_models.interpretation.group_ols import least_squares_by_group, rows_of
+from hlm_models.interpretation.group_ols import GroupedRows, least_squares_by_group, rows_of
 from hlm_models.interpretation.level_columns import LevelColumns, level_columns
 from hlm_models.results.arguments import checked_level
 from hlm_models.results.fits import Fit, PointFit, PosteriorFit
@@ -51,6 +51,9 @@ class Pooling:
     expected : (J, k) what the fixed part has for a level with these macro predictors, b = 0
     low, high : (J, k) the range of each column in each level
     centre : (k,) its mean over the rows
+    cov : (k, k) covariance of the coefficients between levels with the same macro predictors, by
+        Psi; of a posterior the mean of its draws, over levels where these differ
+    rows : the columns and the response that all three are of
     others : other groups, which only `partial` takes into account
     """
 
@@ -67,6 +70,8 @@ class Pooling:
     low: FloatArray
     high: FloatArray
     centre: FloatArray
+    cov: FloatArray
+    rows: GroupedRows
     others: tuple[str, ...]
     level: float
 
@@ -119,10 +124,13 @@ def pooling(fit: Fit, group: str | None = None, *, level: float = 0.95) -> Pooli
     low, high = (np.full((block.J, X.shape[1]), end) for end in (np.inf, -np.inf))
     np.minimum.at(low, block.level, X)
     np.maximum.at(high, block.level, X)
+    drawn = unknowns(fit)
+    beta = drawn.beta.mean(axis=(0, 1))
+    [at] = [k for k, one in enumerate(fit.spec.blocks) if one is block]
+    Psi = drawn.cov[at].mean(axis=(0, 1))
     if isinstance(fit, PointFit):
-        beta, partial = fit.beta, _partial_point(fit, block, columns, level)
+        partial = _partial_point(fit, block, columns, level)
     else:
-        beta = unknowns(fit).beta.mean(axis=(0, 1))
         partial = _partial_draws(fit, block, columns, level)
     return Pooling(
         group=block.group,
@@ -138,6 +146,8 @@ def pooling(fit: Fit, group: str | None = None, *, level: float = 0.95) -> Pooli
         low=frozen(low),
         high=frozen(high),
         centre=frozen(X.mean(axis=0)),
+        cov=frozen(np.einsum("jkq,qr,jlr->kl", columns.random, Psi, columns.random) / block.J),
+        rows=columns.rows,
         others=tuple(one.group for one in design.blocks if one is not block),
         level=level,
     )

@@ -98,3 +98,30 @@ def test_the_band_is_that_of_arviz_where_both_can_be_had():
     assert np.abs(band.lower - theirs[0]).max() <= 1
     assert np.abs(band.upper - theirs[1]).max() <= 1
     assert np.mean(band.lower == theirs[0]) > 0.8
+
+
+def staying(n, m, tail):
+    """The probability that no tail is `tail` or less: step by step with whole matrices."""
+    share = np.arange(1, m + 1) / (m + 1)
+    counts = np.arange(n + 1)
+    mass = np.zeros(n + 1)
+    mass[0] = 1.0
+    for k in range(m):
+        law = stats.binom(n, share[k])
+        both = np.minimum(2 * np.minimum(law.cdf(counts), law.sf(counts - 1)), 1)
+        step = stats.binom.pmf(counts[None] - counts[:, None], n - counts[:, None], 1 / (m + 1 - k))
+        mass = np.where(both > tail * (1 + 1e-9), mass @ step, 0.0)
+    return mass.sum()
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (7, 30), (60, 9), (400, 12)])
+def test_the_chain_of_counts_is_that_of_whole_matrices(n, m):
+    rng, law = np.random.default_rng(8), UniformRanks(n, m)
+    for power in (0.7, 1.0, 1.3):
+        ranks = np.floor((m + 1) * rng.uniform(size=n) ** power).astype(int)
+        tail = tails(counts_of(ranks, m), n, m).min()
+        assert law.strayed(ranks).p == pytest.approx(1 - staying(n, m, tail), abs=1e-11)
+
+
+def test_ranks_that_are_all_one_cannot_be_uniform():
+    assert UniformRanks(50_000, 99).strayed(np.zeros(50_000, dtype=int)).p < 1e-100

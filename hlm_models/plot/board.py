@@ -1,13 +1,25 @@
-"""Figures of a board of models."""
+"""Models beside each other: what they foresee, and where they differ."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from hlm_models.report import figures
-from hlm_models.report.figures import GRID, INK, PANEL, POSTERIOR, REFERENCE, WIDE, Bar, shortened
+from hlm_models.plot.intervals import Bar
+from hlm_models.plot.style import (
+    GRID,
+    INK,
+    LINE,
+    MUTED,
+    PANEL,
+    POSTERIOR,
+    REFERENCE,
+    WIDE,
+    Drawing,
+    legend,
+    shortened,
+    styled,
+)
 from hlm_models.types import FloatArray
 
 __all__ = ["difference", "pareto", "ranking"]
@@ -20,17 +32,17 @@ BEYOND = 1.5
 """Shape of a tail from which on all are alike bad."""
 
 
-def ranking(differences: Sequence[Bar], own: Sequence[Bar], *, alt: str) -> Markup:
+def ranking(differences: Sequence[Bar], own: Sequence[Bar]) -> Figure:
     """Differences to the first model with their intervals, over those of each elpd by itself."""
-    with figures.styled(alt):
-        figure = Figure(figsize=(WIDE, 0.9 + 0.4 * len(own)), layout="constrained")
+    with styled():
+        figure = Drawing(WIDE, 0.9 + 0.4 * len(own))
         ax = figure.subplots()
         ax.grid(axis="x")
-        ax.axvline(0, color="#8a929c", linewidth=0.8)
+        ax.axvline(0, color=MUTED, linewidth=0.8)
         at = np.arange(len(own))
         wide, narrow = ([b.lower for b in bars] for bars in (own, differences))
         wide_end, narrow_end = ([b.upper for b in bars] for bars in (own, differences))
-        ax.hlines(at + 0.18, wide, wide_end, "#b4bbc4", linewidth=4, label="elpd by itself")
+        ax.hlines(at + 0.18, wide, wide_end, LINE, linewidth=4, label="elpd by itself")
         ax.hlines(at - 0.1, narrow, narrow_end, POSTERIOR, linewidth=1.8)
         ax.plot(
             [b.point for b in differences], at - 0.1, "o", color=POSTERIOR, markersize=5,
@@ -45,22 +57,22 @@ def ranking(differences: Sequence[Bar], own: Sequence[Bar], *, alt: str) -> Mark
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(len(own) - 0.5, -0.5)
         ax.set_xlabel("elpd less that of the first model, ± 2 standard errors")
-        figures.legend(figure, ax)
-        return figures.markup(figure, alt)
+        legend(figure, ax)
+        return figure
 
 
 def difference(
-    names: Sequence[str], values: FloatArray, *, what: str, title: str, better: str, alt: str
-) -> Markup:
+    names: Sequence[str], values: FloatArray, *, what: str, title: str, better: str
+) -> Figure:
     """Differences (size,) sorted, and the largest of them by name; `what` they are of."""
     order = np.argsort(values, kind="stable")
     size = len(order)
     shown = np.unique(np.linspace(0, size - 1, min(size, SHOWN)).astype(int))
     largest = np.argsort(-np.abs(values), kind="stable")[:LARGEST]
-    with figures.styled(alt):
-        figure = Figure(figsize=(PANEL, 3.9), layout="constrained")
+    with styled():
+        figure = Drawing(PANEL, 3.9)
         top, bottom = figure.subplots(2, height_ratios=(3, 4))
-        top.axhline(0, color="#8a929c", linewidth=0.8)
+        top.axhline(0, color=MUTED, linewidth=0.8)
         at, height = shown + 1, values[order[shown]]
         top.fill_between(at, height, color=GRID, linewidth=0)
         marker = "o" if size <= 60 else ""
@@ -74,16 +86,16 @@ def difference(
         heights = values[largest]
         colours = [POSTERIOR if one > 0 else REFERENCE for one in heights]
         bottom.barh(rows, heights, color=colours, height=0.62)
-        bottom.axvline(0, color="#8a929c", linewidth=0.8)
+        bottom.axvline(0, color=MUTED, linewidth=0.8)
         bottom.set_yticks(rows, [shortened(names[one], 20) for one in largest.tolist()])
         bottom.tick_params(axis="y", length=0)
         bottom.set_ylim(len(largest) - 0.4, -0.6)
         bottom.locator_params(axis="x", nbins=6)
         bottom.set_xlabel(shortened(f"the largest; left of 0: {better} is better", 56), labelpad=1)
-        return figures.markup(figure, alt)
+        return figure
 
 
-def pareto(name: str, k: FloatArray, refitted: FloatArray, good: float, *, alt: str) -> Markup:
+def pareto(name: str, k: FloatArray, refitted: FloatArray, good: float) -> Figure:
     """Shapes (size,) of the tails of the weights, which may be infinite or NaN (there are none).
 
     Hollow where a refit replaced them.
@@ -93,8 +105,8 @@ def pareto(name: str, k: FloatArray, refitted: FloatArray, good: float, *, alt: 
         at = np.sort(at[np.argsort(-k[at], kind="stable")[:SHOWN]])
     high = np.minimum(k[at], BEYOND)
     replaced = refitted[at].astype(bool)
-    with figures.styled(alt):
-        figure = Figure(figsize=(PANEL, 2.3), layout="constrained")
+    with styled():
+        figure = Drawing(PANEL, 2.3)
         ax = figure.subplots()
         ax.axhline(good, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         bad = ~replaced & (k[at] > good)
@@ -113,4 +125,4 @@ def pareto(name: str, k: FloatArray, refitted: FloatArray, good: float, *, alt: 
         ax.locator_params(axis="x", integer=True, nbins=6)
         ax.set_ylabel("k")
         ax.set_title(shortened(name, 44))
-        return figures.markup(figure, alt)
+        return figure

@@ -1,4 +1,4 @@
-"""What figures of leave-one-out probabilities and of influence show, read from their artists."""
+"""What figures of influence show, read from their artists."""
 
 import io
 from dataclasses import replace
@@ -10,20 +10,13 @@ from matplotlib.text import Annotation
 
 import hlm_models as hlm
 from hlm_models.elpd.influence import Influence
-from hlm_models.elpd.loo_pit import LooPit
 from hlm_models.errors import InputErrors
-from hlm_models.report.figures import POSTERIOR, REFERENCE
 
 
 def drawn(figure):
     """The figure, once it can be saved without a warning."""
     figure.savefig(io.BytesIO(), format="png")
     return figure
-
-
-def pit(values, bad=0):
-    k = np.where(np.arange(len(values)) < bad, 0.9, 0.2)
-    return LooPit("made-up", np.asarray(values), k, 0.7)
 
 
 def moved(change, how="psis"):
@@ -53,41 +46,12 @@ def deleted():
     return hlm.case_deletion(hlm.fit("sleepstudy-slopes", engine="reml"))
 
 
-@pytest.mark.parametrize("power", [1.0, 0.8])
-def test_the_ecdf_is_in_its_band_where_the_check_passes(power):
-    found = pit(np.random.default_rng(4).uniform(size=400) ** power)
-    passes = found.check().status == "pass"
-    assert passes == (power == 1)
-    figure = drawn(hlm.plot_loo_pit(found))
-    assert ("consistent with uniform" in figure.get_suptitle()) == passes
-    assert ("not uniform" in figure.get_suptitle()) != passes
-    left, right = figure.axes
-    [line] = [one for one in left.lines if len(one.get_xdata()) == 101]
-    assert line.get_color() == (POSTERIOR if passes else REFERENCE)
-    x, y = line.get_data()
-    np.testing.assert_allclose(y[1:-1], [np.mean(found.values < at) - at for at in x[1:-1]])
-    corners = left.collections[0].get_paths()[0].vertices
-    low, high = (np.array([end(corners[corners[:, 0] == at, 1]) for at in x]) for end in (min, max))
-    assert np.all((low - 1e-12 <= y) & (y <= high + 1e-12)) == passes
-    heights, edges, _ = right.patches[0].get_data()
-    assert np.sum(heights * np.diff(edges)) == pytest.approx(1)
-    assert heights[0] == pytest.approx(np.mean(found.values < edges[1]) / edges[1])
-
-
-def test_values_that_are_missing_or_rest_on_bad_weights_are_counted():
-    values = np.random.default_rng(5).uniform(size=50)
-    values[7] = np.nan
-    title = drawn(hlm.plot_loo_pit(pit(values, bad=3))).get_suptitle()
-    assert "49 of 50 rows" in title
-    assert "3 of them by weights that are not good enough" in title
-
-
 @pytest.mark.parametrize("J", [3, 18, 684])
 def test_the_levels_that_move_a_parameter_most_are_named_and_no_two_names_overlap(J):
     change = np.random.default_rng(6).normal(size=(J, 3))
     change[1], change[2] = [5, -6, 7], [6.5, 6, 7.4]
     found = moved(change)
-    figure = drawn(hlm.plot_influence(found))
+    figure = drawn(hlm.plot.influence(found))
     [ax] = figure.axes
     written = names(figure)
     assert [text for text, _ in written].count("school 1") == 3
@@ -108,13 +72,13 @@ def test_the_levels_that_move_a_parameter_most_are_named_and_no_two_names_overla
 
 def test_levels_that_were_left_out_by_refits_are_counted():
     change = np.ones((4, 2))
-    assert "refit" not in hlm.plot_influence(moved(change)).get_suptitle()
-    title = drawn(hlm.plot_influence(moved(change, how="refit"))).get_suptitle()
+    assert "refit" not in hlm.plot.influence(moved(change)).get_suptitle()
+    title = drawn(hlm.plot.influence(moved(change, how="refit"))).get_suptitle()
     assert title.endswith("by importance weights 3, by refits 1")
 
 
 def test_case_deletion_is_in_standard_errors(deleted):
-    figure = drawn(hlm.plot_influence(deleted))
+    figure = drawn(hlm.plot.influence(deleted))
     [ax] = figure.axes
     assert ax.get_xlabel().endswith("in standard errors")
     frame = deleted.frame()
@@ -134,7 +98,7 @@ def test_an_sd_that_goes_to_zero_is_an_arrow_and_what_has_no_error_is_left_out(d
     change[3, 0], change[:, 1] = -np.inf, np.nan
     sigma = deleted.sigma.copy()
     sigma[0] = np.nan
-    figure = drawn(hlm.plot_influence(replace(deleted, change_log_sd=(change,), sigma=sigma)))
+    figure = drawn(hlm.plot.influence(replace(deleted, change_log_sd=(change,), sigma=sigma)))
     [ax] = figure.axes
     assert len(ax.get_yticklabels()) == 4
     arrows = [one.get_xydata() for one in ax.lines if one.get_marker() == "<"]
@@ -146,9 +110,7 @@ def test_an_sd_that_goes_to_zero_is_an_arrow_and_what_has_no_error_is_left_out(d
 
 
 def test_what_is_no_value_of_its_own_is_refused(deleted):
-    with pytest.raises(InputErrors, match=r"plot_loo_pit takes hlm\.loo_pit\(fit\), not Case"):
-        hlm.plot_loo_pit(deleted)
-    with pytest.raises(InputErrors, match=r"plot_influence takes hlm\.influence\(fit\) or"):
-        hlm.plot_influence(pit([0.5]))
+    with pytest.raises(InputErrors, match=r"plot.influence takes hlm\.influence\(fit\) or"):
+        hlm.plot.influence("fit")
     with pytest.raises(InputErrors, match="no level of school can be left out"):
-        hlm.plot_influence(moved(np.full((3, 2), np.nan)))
+        hlm.plot.influence(moved(np.full((3, 2), np.nan)))
