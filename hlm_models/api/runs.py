@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from hlm_models.api.findings import findings
 from hlm_models.api.folders import refuse_existing, refuse_unwritable, whole
 from hlm_models.api.models import build, fit, read_config
 from hlm_models.comparison.agreement import Agreement, agreement
@@ -284,6 +285,7 @@ def _page(finished: Run) -> Page:
         provenance=finished.provenance,
         sensitivity=finished.sensitivity,
         samplers=finished.samplers,
+        findings=findings(posterior[0], *point[:1]) if posterior else findings(point[0]),
     )
 
 

@@ -3,17 +3,19 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
-
-import numpy as np
 
 from hlm_models.comparison.agreement import Agreement, AgreementRow
 from hlm_models.comparison.samplers import WARN, Samplers
 from hlm_models.comparison.sensitivity import SensitivityRow
+from hlm_models.data.table import NumberColumn
+from hlm_models.design.formula import names_in
+from hlm_models.parts.datasets import Dataset
+from hlm_models.report.findings import Interval, VarianceSplit
 from hlm_models.results.checks import Check
 from hlm_models.results.fits import PointFit, PosteriorFit
 from hlm_models.results.summary import DrawRow, PointRow
-from hlm_models.results.variance import icc, r2
 from hlm_models.spec.describe import Description
 from hlm_models.spec.model import ModelSpec
 
@@ -23,19 +25,25 @@ __all__ = [
     "agreement_table",
     "answer_table",
     "check_table",
+    "column_table",
     "factor_table",
-    "group_table",
+    "interval",
     "number",
+    "percent",
     "point_table",
     "posterior_table",
     "prior_table",
+    "rounded",
     "samplers_table",
     "sensitivity_table",
     "short",
     "time_table",
+    "variance_table",
 ]
 
 ABSENT = "–"
+FEW = 8
+"""Labels of a column that are listed."""
 NOT_THERE = f" {ABSENT}: absent, for the estimate is on the boundary."
 VERDICTS = {
     "agree": "agree",
@@ -56,12 +64,17 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells as text; the caption names model and engine."""
+    """Cells as text; the caption names model and engine.
+
+    Where a row is a level of a `group`, `levels` are their numbers in the design's order.
+    """
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    group: str = ""
+    levels: tuple[int, ...] = ()
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -90,9 +103,39 @@ def fixed(value: float, places: int, *, sign: bool = False) -> str:
     return f"{value:{'+' if sign and value else ''},.{places}f}".replace("-", "−")
 
 
-def interval(lower: float, upper: float) -> str:
-    """Both ends; a dash where there is no interval."""
-    return ABSENT if math.isnan(lower) else f"{number(lower)} to {number(upper)}"
+def rounded(value: float, error: float) -> str:
+    """The value with the places that two significant digits of its error have."""
+    if not (math.isfinite(value) and math.isfinite(error) and error > 0):
+        return number(value)
+    places = 1 - math.floor(math.log10(error))
+    size = abs(value)
+    if places > 6 or size >= 1e7:
+        ahead = math.floor(math.log10(size)) if size > 0 else -places
+        return number(value, min(max(ahead + places + 1, 2), 12))
+    value = round(value, places) + 0.0  # no minus zero
+    return f"{value:,.{max(places, 0)}f}".replace("-", "−")
+
+
+def interval(lower: float, upper: float, error: float = math.nan) -> str:
+    """Both ends, as exact as `error` allows; a dash where there is no interval."""
+    if math.isnan(lower):
+        return ABSENT
+    return f"{rounded(lower, error)} to {rounded(upper, error)}"
+
+
+def percent(one: Interval) -> str:
+    """`12% (10% to 14%)`."""
+    if not math.isfinite(one.lower):
+        return _whole(one.middle)
+    text, lower, upper = map(_whole, (one.middle, one.lower, one.upper))
+    return text if lower == upper else f"{text} ({lower} to {upper})"
+
+
+def _whole(share: float) -> str:
+    percent = 100 * share
+    if 0 < percent < 0.5:
+        return "under 1%"
+    return "over 99%" if 99.5 <= percent < 100 else f"{percent:.0f}%"
 
 
 def answer_table(
@@ -103,6 +146,7 @@ def answer_table(
     *,
     engines: str,
     reference: str,
+    units: Mapping[str, str] = MappingProxyType({}),
 ) -> Table:
     """The coefficients: both answers and the verdict, as far as there are any."""
     by_name = {row.name: row for row in draws}
@@ -121,14 +165,20 @@ def answer_table(
         cells = [name]
         if draws:
             draw = by_name[key]
-            cells += [number(draw.mean), interval(draw.lower, draw.upper)]
+            cells += [rounded(draw.mean, draw.sd), interval(draw.lower, draw.upper, draw.sd)]
         if points:
             point = point_by_name[key]
-            cells += [number(point.estimate), interval(point.lower, point.upper)]
+            cells += [
+                rounded(point.estimate, point.se),
+                interval(point.lower, point.upper, point.se),
+            ]
         if verdicts:
             cells.append(_verdict(verdicts.get(key)))
         rows.append(tuple(cells))
-    return Table(f"{spec.name}, {engines}: the coefficients", tuple(columns), tuple(rows))
+    response = spec.design.formula.response
+    unit = f", {response} in {units[response]}" if response in units else ""
+    caption = f"{spec.name}, {engines}: the coefficients{unit}"
+    return Table(caption, tuple(columns), tuple(rows))
 
 
 def _verdict(row: AgreementRow | None) -> str:
@@ -163,39 +213,100 @@ def factor_table(spec: ModelSpec) -> Table:
     )
 
 
-def group_table(spec: ModelSpec) -> Table:
-    """Levels, rows a level, varying effects and, where there are any, macro predictors."""
-    macro = spec.design.macro
+def column_table(spec: ModelSpec, dataset: Dataset | None, units: Mapping[str, str]) -> Table:
+    """Every column that the model reads: what it is there for, where it is constant, its range."""
+    design = spec.design
+    cards = {one.name: one for one in dataset.columns} if dataset else {}
+    derived = set(spec.config["data"]["derive"])
     rows = []
-    for block in spec.blocks:
-        sizes = block.sizes
-        middle = float(np.median(sizes))
-        rows.append(
-            (
-                block.group,
-                f"{block.J:,}",
-                f"{sizes.min():,}",
-                number(middle) if middle == int(middle) else f"{middle:,.1f}",
-                f"{sizes.max():,}",
-                ", ".join(block.effects),
-                *(
-                    (", ".join(macro.get(block.group, ())) or ABSENT,)
-                    if any(macro.values())
-                    else ()
-                ),
+    for name, column in design.table.columns.items():
+        if isinstance(column, NumberColumn):
+            values = " to ".join(
+                short(float(end)) for end in (column.values.min(), column.values.max())
             )
-        )
-    titles = ("levels", "fewest rows", "median", "most")
+        else:
+            some = ", ".join(column.labels) if len(column.labels) <= FEW else ""
+            values = f"{len(column.labels):,} levels" + (f": {some}" if some else "")
+        about = "derived by the model file" if name in derived else ""
+        if name in cards and not about:
+            about = cards[name].about
+        rows.append((name, _role(spec, name), values, units.get(name, ABSENT), about or ABSENT))
+    columns = [
+        Column("column", "name"),
+        Column("role", "text"),
+        Column("values", "text"),
+        Column("unit", "text"),
+        Column("what it is", "text"),
+    ]
+    # What nobody has said anything about is no column of the table.
+    kept = [k for k in range(5) if k < 3 or any(row[k] != ABSENT for row in rows)]
     return Table(
-        f"{spec.name}, all engines: groups and their rows a level",
+        f"{spec.name}, all engines: the columns that the model reads",
+        tuple(columns[k] for k in kept),
+        tuple(tuple(row[k] for k in kept) for row in rows),
+    )
+
+
+def _role(spec: ModelSpec, name: str) -> str:
+    design = spec.design
+    roles = {
+        "response": name in names_in(design.formula.response),
+        "predictor": name in design.formula.predictors,
+        "group": any(name in block.factors for block in design.blocks),
+        "weights": name == design.weights_column,
+        "offset": name == design.offset_column,
+        "known residual sd": name == design.known_sd_column,
+    }
+    return ", ".join(role for role, held in roles.items() if held) or ABSENT
+
+
+def variance_table(
+    spec: ModelSpec, engine: str, split: VarianceSplit, units: Mapping[str, str]
+) -> Table:
+    """Standard deviation, variance and share of every group and of the residual."""
+    response = spec.design.formula.response
+    unit = f", {response} in {units[response]}" if response in units else ""
+    known = spec.design.sigma is not None
+    rows = [
         (
-            Column("group", "name"),
-            *(Column(title) for title in titles),
-            Column("vary by level", "text"),
-            *((Column("constant within", "text"),) if any(macro.values()) else ()),
+            "residual (known)" if row is split.residual and known else row.group,
+            _spread(row.sd),
+            _spread(row.variance),
+            *((_spread(row.share, 100),) if spec.blocks else ()),
+        )
+        for row in (*split.groups, split.residual)
+    ]
+    note = f"R2: {percent(split.marginal)} of the variance is that of the fixed part"
+    if spec.blocks:
+        note += f", {percent(split.conditional)} that of fixed part and groups together"
+    slopes = any(block.effects != ("Intercept",) for block in spec.blocks)
+    return Table(
+        f"{spec.name}, {engine}: where the variance lies{unit}",
+        (
+            Column("between", "name"),
+            Column("standard deviation"),
+            Column("variance"),
+            *((Column("share, %"),) if spec.blocks else ()),
         ),
         tuple(rows),
+        ("Share: of what the fixed part leaves (intraclass correlation). " if spec.blocks else "")
+        + ("Of slopes, variances are means over the rows. " if slopes else "")
+        + f"{note}."
+        + (
+            " In brackets: 95% intervals."
+            if math.isfinite(split.residual.sd.lower) or math.isfinite(split.marginal.lower)
+            else ""
+        ),
     )
+
+
+def _spread(one: Interval, times: float = 1) -> str:
+    """A number with its interval in brackets, where it has one."""
+    middle, lower, upper = times * one.middle, times * one.lower, times * one.upper
+    if not math.isfinite(lower) or lower == upper:
+        return number(middle, 3)
+    error = (upper - lower) / 4
+    return f"{rounded(middle, error)} ({interval(lower, upper, error)})"
 
 
 def agreement_table(found: Agreement) -> Table:
@@ -217,10 +328,10 @@ def agreement_table(found: Agreement) -> Table:
     rows = tuple(
         (
             row.parameter,
-            number(row.mean),
-            number(row.sd),
-            number(row.estimate),
-            number(row.se),
+            rounded(row.mean, row.sd),
+            number(row.sd, 2),
+            rounded(row.estimate, row.se if math.isfinite(row.se) else row.sd),
+            number(row.se, 2),
             fixed(row.d, 2, sign=True),
             fixed(row.spread_ratio, 2),
             _verdict(row),
@@ -250,11 +361,11 @@ def samplers_table(found: Samplers, points: Sequence[PointRow], reference: str) 
     for row in found.rows:
         cells = [row.parameter]
         for mean, sd in zip(row.mean, row.sd, strict=True):
-            cells += [number(mean), number(sd)]
+            cells += [rounded(mean, sd), number(sd, 2)]
         cells.append(fixed(row.z, 1, sign=True))
         if points:
             point = by_name[row.parameter]
-            cells += [number(point.estimate), number(point.se)]
+            cells += [rounded(point.estimate, point.se), number(point.se, 2)]
         rows.append(tuple(cells))
     absent = any(math.isnan(row.se) for row in points)
     return Table(
@@ -287,9 +398,9 @@ def posterior_table(fit: PosteriorFit, rows: Sequence[DrawRow]) -> Table:
         tuple(
             (
                 row.name,
-                number(row.mean),
-                number(row.sd),
-                interval(row.lower, row.upper),
+                rounded(row.mean, row.sd),
+                number(row.sd, 2),
+                interval(row.lower, row.upper, row.sd),
                 number(row.mcse_mean, 2),
                 fixed(row.ess_bulk, 0),
                 fixed(row.ess_tail, 0),
@@ -339,8 +450,6 @@ def sensitivity_table(fit: PosteriorFit, rows: Sequence[SensitivityRow]) -> Tabl
 def point_table(fit: PointFit, rows: Sequence[PointRow]) -> Table:
     """Estimates with standard errors, tests of the coefficients and criteria."""
     absent = any(math.isnan(row.se) for row in rows)
-    share = r2(fit)
-    together = f"ICC {icc(fit)['adjusted'].iloc[-1]:.3f} of all groups, " if fit.random else ""
     return Table(
         f"{fit.spec.name}, {fit.engine}: criterion {fixed(fit.criterion, 2)}, "
         f"log likelihood {fixed(fit.loglik, 2)}, AIC {fixed(fit.aic, 2)}, "
@@ -357,9 +466,9 @@ def point_table(fit: PointFit, rows: Sequence[PointRow]) -> Table:
         tuple(
             (
                 row.name,
-                number(row.estimate),
-                number(row.se),
-                interval(row.lower, row.upper),
+                rounded(row.estimate, row.se),
+                number(row.se, 2),
+                interval(row.lower, row.upper, row.se),
                 fixed(row.df, 1),
                 fixed(row.statistic, 2),
                 p_value(row.p),
@@ -367,9 +476,7 @@ def point_table(fit: PointFit, rows: Sequence[PointRow]) -> Table:
             for row in rows
         ),
         "95%: Wald interval, for coefficients by t with Satterthwaite's degrees of freedom, for "
-        "the others on the log scale or Fisher's z."
-        + (NOT_THERE if absent else "")
-        + f" {together}R2 {share.marginal:.3f} marginal and {share.conditional:.3f} conditional.",
+        "the others on the log scale or Fisher's z." + (NOT_THERE if absent else ""),
     )
 
 
