@@ -100,6 +100,8 @@ def _overridden(
     given: Mapping[str, object], overrides: Sequence[str]
 ) -> tuple[dict[str, object], list[tuple[str, ...]], list[Problem]]:
     """Apply the overrides: changed data, key paths that were set, problems."""
+    if isinstance(overrides, str):
+        raise InputErrors.one(f"overrides are a list of texts: [{overrides!r}]", key="overrides")
     data = _keyed(given)
     options: list[tuple[str, ...]] = []
     problems: list[Problem] = []

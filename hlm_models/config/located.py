@@ -173,7 +173,8 @@ def _compose(text: str, file: str) -> yaml.Node | None:
         # libyaml marks the end of an unfinished text on a line after its last one.
         line = min(_line(error.problem_mark or error.context_mark), text.rstrip().count("\n") + 1)
         told = ", ".join(piece for piece in (error.context, error.problem) if piece)
-        problem = Problem(f"not valid YAML: {told}", file=file, line=line)
+        message = f"not valid YAML: {told}{_repair(error, text)}"
+        problem = Problem(message, file=file, line=line)
     except yaml.reader.ReaderError as error:
         message = f"not valid YAML: character #x{error.character:04x} is not allowed"
         before = text.encode()[: error.position].count(b"\n")
@@ -181,6 +182,22 @@ def _compose(text: str, file: str) -> yaml.Node | None:
     except UnicodeEncodeError:
         problem = Problem("not valid YAML: a character is not Unicode", file=file)
     raise InputErrors([problem])
+
+
+def _repair(error: yaml.MarkedYAMLError, text: str) -> str:
+    """What most often makes such a fault good; the parser's words say it to its makers only."""
+    column, lines = getattr(error.problem_mark, "column", 0), text.split("\n")
+    line = lines[_line(error.problem_mark) - 1] if _line(error.problem_mark) <= len(lines) else ""
+    if line[column : column + 1] == "\t":
+        return "; this is a tab: indent with blanks"
+    told = error.problem or ""
+    if "mapping values are not allowed" in told:
+        return "; put a text that holds ': ' in quotes, and give keys of one level one indentation"
+    if "cannot start any token" in told:
+        return "; put a text that begins so in quotes"
+    if "did not find expected key" in told or "expected <block end>" in told:
+        return "; give keys of one level one indentation"
+    return ""
 
 
 def _line(mark: object) -> int:

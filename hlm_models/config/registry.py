@@ -40,6 +40,8 @@ class Registry:
         """File of the model; raises InputErrors with the nearest name."""
         files = self._files()
         if name not in files:
+            if Path(name).is_file():
+                raise InputErrors.one("a model file is YAML, and its name ends in .yaml", file=name)
             message = f"there is no model '{name}'{nearest(name, files)}"
             raise InputErrors.one(f"{message} (`hlm list` shows all)")
         return files[name]

@@ -37,8 +37,12 @@ __all__ = [
     "FitSettings",
     "GibbsSettings",
     "ModelConfig",
+    "PointReference",
+    "PosteriorReference",
+    "PosteriorValue",
     "Preset",
     "PriorSettings",
+    "Reference",
     "RemlSettings",
     "Sampling",
 ]
@@ -241,6 +245,83 @@ def shortest(residual: Literal["iid"] | Residual) -> Literal["iid"] | Residual:
     return "iid" if isinstance(residual, Residual) and residual.kind == "iid" else residual
 
 
+Printed = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$")]
+"""A number as it was printed: its digits say how exact it is, so zeros at the end count."""
+
+
+def some[T](values: dict[str, T]) -> dict[str, T]:
+    """The same values; none of them would hold nothing."""
+    if not values:
+        raise ValueError("is empty: name at least one parameter with its value")
+    return values
+
+
+class PointReference(Settings):
+    """Numbers of a REML or ML fit that another program printed."""
+
+    engine: Literal["reml", "ml"] = Field(description="Which criterion the numbers are of.")
+    source: str = Field(min_length=1, description="Publication or program, version and place.")
+    values: Annotated[dict[str, Printed], AfterValidator(some)] = Field(
+        description="By the names of the tables (`beta[x]`, `sd_g[x]`, `sigma`), `se[x]`, "
+        "criterion, loglik, aic, bic; each in quotes with the digits it was printed with."
+    )
+    within: float | None = Field(
+        default=None, gt=0, lt=1, description="Relative difference allowed beyond the digits."
+    )
+    why: str | None = Field(default=None, min_length=1, description="Why `within` is needed.")
+
+    @model_validator(mode="after")
+    def _reasoned(self) -> Self:
+        if self.within is not None and self.why is None:
+            raise ValueError("within allows more than the printed digits: say why")
+        if self.why is not None and self.within is None:
+            raise ValueError("why is said of within: leave it out, or state within")
+        return self
+
+
+class PosteriorValue(Settings):
+    """Posterior mean (and sd) of one parameter, with the Monte Carlo standard error of each."""
+
+    mean: float
+    mcse: float = Field(ge=0, description="Monte Carlo standard error of the mean.")
+    sd: float | None = Field(default=None, gt=0)
+    mcse_sd: float | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _of_an_sd(self) -> Self:
+        if self.mcse_sd is not None and self.sd is None:
+            raise ValueError("mcse_sd is of an sd: give sd too")
+        return self
+
+
+class PosteriorReference(Settings):
+    """Posterior means that another sampler, or quadrature, gave under the same priors."""
+
+    engine: Literal["posterior"]
+    source: str = Field(min_length=1, description="Publication or program, version and place.")
+    values: Annotated[dict[str, PosteriorValue], AfterValidator(some)] = Field(
+        description="By the names of the tables: `beta[x]`, `sd_g[x]`, `corr_g[a, b]`, `sigma`."
+    )
+    within: float | None = Field(
+        default=None, gt=0, lt=1, description="Relative difference allowed of each sd."
+    )
+    why: str | None = Field(default=None, min_length=1, description="Why `within` is needed.")
+
+    @model_validator(mode="after")
+    def _reasoned(self) -> Self:
+        bare = [one for one in self.values.values() if one.sd is not None and one.mcse_sd is None]
+        if bare and self.within is None:
+            raise ValueError("an sd has no mcse_sd: add it, or say within what an sd must agree")
+        if self.within is not None and not bare:
+            raise ValueError("within is of sds without mcse_sd, and there is none: leave it out")
+        if (self.within is None) != (self.why is None):
+            raise ValueError("within and why are given together")
+        return self
+
+
+Reference = PointReference | PosteriorReference
+
+
 class ModelConfig(Settings):
     """One model: data, formula, priors and how to fit it."""
 
@@ -275,6 +356,10 @@ class ModelConfig(Settings):
     priors: PriorSettings = PriorSettings()
     fit: FitSettings = FitSettings()
     reml: RemlSettings = RemlSettings()
+    # Left out of what is dumped: another reference is not another model.
+    reference: tuple[Annotated[Reference, Field(discriminator="engine")], ...] = Field(
+        default=(), exclude=True, description="Numbers of others, which `hlm verify` holds it to."
+    )
 
     @model_serializer(mode="wrap")
     def _as_used(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -226,3 +226,8 @@ def test_any_data_is_either_a_config_or_located_problems(data, priors):
     if isinstance(found, InputErrors):
         assert found.problems
         assert all(problem.key and problem.message for problem in found.problems)
+
+
+def test_one_text_is_no_list_of_overrides():
+    with pytest.raises(InputErrors, match=r"overrides: overrides are a list .*\['fit.chains=2'\]"):
+        apply_overrides({}, "fit.chains=2")

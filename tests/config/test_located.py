@@ -205,3 +205,17 @@ def test_bytes_that_are_not_utf8_are_refused_with_their_line(tmp_path):
 def test_a_lone_surrogate_from_the_command_line_is_refused():
     with pytest.raises(InputErrors, match="not Unicode"):
         parse_value("\udcff")
+
+
+@pytest.mark.parametrize(
+    ("text", "repair"),
+    [
+        ("data:\n\tsource: rail\n", "this is a tab: indent with blanks"),
+        ("about: a: b\n", "put a text that holds ': ' in quotes"),
+        ("about: @home\n", "put a text that begins so in quotes"),
+        ("data:\n  source:\n   file: a.csv\n where: x\n", "one level one indentation"),
+    ],
+)
+def test_a_syntax_error_says_what_most_often_repairs_it(text, repair):
+    [problem] = problems_of(text)
+    assert repair in problem

@@ -94,3 +94,10 @@ def test_listing_the_zoo_loads_neither_pydantic_nor_numpy_nor_pandas():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == ""
+
+
+def test_a_file_that_is_no_model_file_is_told_from_an_unknown_name(tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("y\n1\n")
+    with pytest.raises(InputErrors, match=r"table\.csv: .*ends in \.yaml"):
+        Registry([tmp_path]).find(str(table))
