@@ -3,13 +3,18 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from hlm_models import plot
+
 if TYPE_CHECKING:
+    from hlm_models.api.bambi import from_bambi, to_bambi
     from hlm_models.api.calibration import calibrate, write_calibration
     from hlm_models.api.comparison import compare, write_comparison
     from hlm_models.api.models import build, fit, list_models, to_pymc
     from hlm_models.api.mundlak import mundlak
     from hlm_models.api.prior import prior_predictive, prior_summary, write_prior
     from hlm_models.api.runs import load_run, run, write_report
+    from hlm_models.api.verify import verify
+    from hlm_models.api.zoo import build_zoo
     from hlm_models.comparison.agreement import agreement
     from hlm_models.comparison.evidence import bayes_factor, log_marginal_likelihood
     from hlm_models.comparison.ladder import ladder
@@ -22,7 +27,13 @@ if TYPE_CHECKING:
     from hlm_models.elpd.loo_pit import loo_pit
     from hlm_models.elpd.pointwise import log_likelihood
     from hlm_models.elpd.waic import waic
-    from hlm_models.errors import FitError, HlmError, InputErrors, RefusalError
+    from hlm_models.errors import (
+        FitError,
+        HlmError,
+        InputErrors,
+        ModelMismatchError,
+        RefusalError,
+    )
     from hlm_models.inference.anova import anova
     from hlm_models.inference.bootstrap import bootstrap
     from hlm_models.inference.hypotheses import coefficient_tests, hypothesis
@@ -41,16 +52,9 @@ if TYPE_CHECKING:
     from hlm_models.interpretation.variance import icc, r2, variance_draws
     from hlm_models.interpretation.variance_explained import variance_explained
     from hlm_models.prediction.predict import predict
-    from hlm_models.report.elpd_figures import plot_influence, plot_loo_pit
-    from hlm_models.report.interpretation_figures import (
-        plot_effects,
-        plot_group_ppc,
-        plot_macro_effects,
-        plot_pooling,
-        plot_shrinkage,
-    )
     from hlm_models.results.coef_table import coefficient_table
     from hlm_models.results.deletion import case_deletion
+    from hlm_models.results.equations import equations
     from hlm_models.results.extract import coef, fitted, fixef, ranef, residuals, varcorr, vcov
     from hlm_models.results.influence import cooks_distance, leverage
     from hlm_models.results.save import load_fit, save_fit
@@ -62,6 +66,7 @@ _WHERE = {
     "Grouping": "elpd.grouping",
     "HlmError": "errors",
     "InputErrors": "errors",
+    "ModelMismatchError": "errors",
     "RefusalError": "errors",
     "ad_hoc": "interpretation.group_ols",
     "agreement": "comparison.agreement",
@@ -70,6 +75,7 @@ _WHERE = {
     "bayes_r2": "interpretation.bayes_r2",
     "bootstrap": "inference.bootstrap",
     "build": "api.models",
+    "build_zoo": "api.zoo",
     "calibrate": "api.calibration",
     "case_deletion": "results.deletion",
     "coef": "results.extract",
@@ -79,9 +85,11 @@ _WHERE = {
     "contextual_effects": "interpretation.contextual",
     "cooks_distance": "results.influence",
     "effects": "interpretation.effects",
+    "equations": "results.equations",
     "fit": "api.models",
     "fitted": "results.extract",
     "fixef": "results.extract",
+    "from_bambi": "api.bambi",
     "group_ols": "interpretation.group_ols",
     "group_ppc": "interpretation.group_ppc",
     "grouping": "elpd.grouping",
@@ -102,13 +110,6 @@ _WHERE = {
     "macro_effects": "interpretation.macro_effects",
     "marginal_means": "inference.means",
     "mundlak": "api.mundlak",
-    "plot_effects": "report.interpretation_figures",
-    "plot_group_ppc": "report.interpretation_figures",
-    "plot_influence": "report.elpd_figures",
-    "plot_loo_pit": "report.elpd_figures",
-    "plot_macro_effects": "report.interpretation_figures",
-    "plot_pooling": "report.interpretation_figures",
-    "plot_shrinkage": "report.interpretation_figures",
     "pooling": "interpretation.pooling",
     "predict": "prediction.predict",
     "prior_predictive": "api.prior",
@@ -125,11 +126,13 @@ _WHERE = {
     "shrinkage": "interpretation.shrinkage",
     "simulate": "results.simulate",
     "summary": "results.summary",
+    "to_bambi": "api.bambi",
     "to_pymc": "api.models",
     "varcorr": "results.extract",
     "variance_draws": "interpretation.variance",
     "variance_explained": "interpretation.variance_explained",
     "vcov": "results.extract",
+    "verify": "api.verify",
     "waic": "elpd.waic",
     "write_calibration": "api.calibration",
     "write_comparison": "api.comparison",
@@ -142,6 +145,7 @@ __all__ = [
     "Grouping",
     "HlmError",
     "InputErrors",
+    "ModelMismatchError",
     "RefusalError",
     "ad_hoc",
     "agreement",
@@ -150,6 +154,7 @@ __all__ = [
     "bayes_r2",
     "bootstrap",
     "build",
+    "build_zoo",
     "calibrate",
     "case_deletion",
     "coef",
@@ -159,9 +164,11 @@ __all__ = [
     "contextual_effects",
     "cooks_distance",
     "effects",
+    "equations",
     "fit",
     "fitted",
     "fixef",
+    "from_bambi",
     "group_ols",
     "group_ppc",
     "grouping",
@@ -182,13 +189,7 @@ __all__ = [
     "macro_effects",
     "marginal_means",
     "mundlak",
-    "plot_effects",
-    "plot_group_ppc",
-    "plot_influence",
-    "plot_loo_pit",
-    "plot_macro_effects",
-    "plot_pooling",
-    "plot_shrinkage",
+    "plot",
     "pooling",
     "predict",
     "prior_predictive",
@@ -205,11 +206,13 @@ __all__ = [
     "shrinkage",
     "simulate",
     "summary",
+    "to_bambi",
     "to_pymc",
     "varcorr",
     "variance_draws",
     "variance_explained",
     "vcov",
+    "verify",
     "waic",
     "write_calibration",
     "write_comparison",

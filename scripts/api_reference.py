@@ -54,7 +54,7 @@ THEMES: Mapping[str, tuple[str, str]] = {
     ),
     "Errors": (
         "What a user can cause is an `HlmError`.",
-        "HlmError InputErrors RefusalError FitError",
+        "HlmError InputErrors ModelMismatchError RefusalError FitError",
     ),
 }
 """What stands under each heading, and its names in the order of the page."""

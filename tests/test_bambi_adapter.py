@@ -407,3 +407,19 @@ def test_both_draw_from_one_posterior():
         mine, other = ours.loc[here], theirs.loc[there]
         error = np.hypot(mine["mcse_mean"], other["mcse_mean"])
         assert abs(mine["mean"] - other["mean"]) < 4 * error, here
+
+
+def test_equal_columns_keep_the_priors_of_their_own_terms(frame):
+    twice = frame.assign(again=frame["x"])
+    priors = {
+        f"{name}|g": bmb.Prior("Normal", mu=0, sigma=bmb.Prior("HalfNormal", sigma=scale))
+        for name, scale in (("x", 1), ("again", 9))
+    }
+    model = bmb.Model(
+        "y ~ x + (0 + x|g) + (0 + again|g)", twice, priors=priors, center_predictors=False
+    )
+    [block] = hlm.from_bambi(model).priors.blocks
+    assert [str(one) for term in block.terms for one in term.sd_priors()] == [
+        "half_normal(1)",
+        "half_normal(9)",
+    ]

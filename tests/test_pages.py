@@ -15,6 +15,7 @@ DOCS = Path(__file__).parents[1] / "docs"
         "blups.md",
         pytest.param("comparison.md", marks=pytest.mark.slow),
         "extraction.md",
+        "figures.md",
         "interpretation.md",
         "ladder.md",
         pytest.param("log-likelihood.md", marks=pytest.mark.slow),

@@ -366,7 +366,11 @@ def _split(term: str, values: FloatArray) -> list[Column]:
 
 
 def _same(ours: FloatArray, names: Sequence[str], theirs: list[Column]) -> list[Column]:
-    found = [next((one for one in theirs if _equal(one.values, column)), None) for column in ours.T]
+    left, found = list(theirs), []
+    for column in ours.T:
+        one = next((one for one in left if _equal(one.values, column)), None)
+        found.append(one)
+        left = [other for other in left if other is not one]
     missing = [name for name, one in zip(names, found, strict=True) if one is None]
     if missing or len(theirs) != len(names):
         raise _refused(

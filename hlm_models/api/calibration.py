@@ -67,7 +67,15 @@ def calibrate(
 
 
 def write_calibration(found: Calibration, path: str | Path) -> Path:
-    """Write the page of a calibration to `path`; returns it."""
-    target = Path(path)
+    """Write the page of a calibration to `path`; returns it.
+
+    Raises
+    ------
+    InputErrors
+        the folder is not there.
+    """
+    from hlm_models.api.folders import page_file
+
+    target = page_file(path)
     target.write_text(render(found), encoding="utf-8")
     return target

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hlm_models.api.folders import is_run, refuse_existing, refuse_unwritable, whole
+from hlm_models.api.folders import is_run, page_file, refuse_existing, refuse_unwritable, whole
 from hlm_models.api.models import build
 from hlm_models.api.runs import DEFAULT_ENGINES, Run, load_run, run, versions
 from hlm_models.comparison.board import Board, Entry, check_models, make_board
@@ -73,10 +73,16 @@ def compare(
 
 
 def write_comparison(board: Board, path: str | Path) -> Path:
-    """Write the page of a board to `path`; returns it."""
+    """Write the page of a board to `path`; returns it.
+
+    Raises
+    ------
+    InputErrors
+        the folder is not there.
+    """
     from hlm_models.report.comparison import render
 
-    target = Path(path)
+    target = page_file(path)
     target.write_text(render(board), encoding="utf-8")
     return target
 

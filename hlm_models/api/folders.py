@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hlm_models.errors import HlmError, InputErrors
 
-__all__ = ["is_run", "refuse_existing", "refuse_unwritable", "whole"]
+__all__ = ["is_run", "page_file", "refuse_existing", "refuse_unwritable", "whole"]
 
 
 @contextmanager
@@ -67,6 +67,20 @@ def refuse_existing(out: Path, *, what: str, mark: str, force: bool) -> None:
         raise InputErrors.one(
             f"{out} is not the folder of a {what}, so --force does not replace it", key="--out"
         )
+
+
+def page_file(path: str | Path) -> Path:
+    """The path of a page that is to be written.
+
+    Raises
+    ------
+    InputErrors
+        its folder is not there.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise InputErrors.one("there is no such folder: make it first", file=str(target.parent))
+    return target
 
 
 def refuse_unwritable(parent: Path) -> None:

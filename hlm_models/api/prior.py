@@ -72,12 +72,13 @@ def write_prior(
     Raises
     ------
     InputErrors
-        as `prior_predictive`.
+        as `prior_predictive`, or the folder is not there.
     """
+    from hlm_models.api.folders import page_file
     from hlm_models.report.prior import render
 
+    target = page_file(path)
     found = model if isinstance(model, ImpliedPrior) else implied(model, draws, seed=seed)
-    target = Path(path)
     target.write_text(render(found), encoding="utf-8")
     return target
 

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from hlm_models.api.findings import findings
-from hlm_models.api.folders import refuse_existing, refuse_unwritable, whole
+from hlm_models.api.folders import page_file, refuse_existing, refuse_unwritable, whole
 from hlm_models.api.models import build, fit, read_config
 from hlm_models.comparison.agreement import Agreement, agreement
 from hlm_models.comparison.samplers import Samplers, samplers
@@ -99,12 +99,27 @@ def run(
     The folder is `root/NAME-HASH8`, the hash being of model, data, settings and version, and
     `root/NAME` points to it; a finished one is reused. It appears whole or not at all.
 
+    Parameters
+    ----------
+    engines : names, from nuts, gibbs, reml, ml; each fits the model
+    out : the run's folder, in place of `root/NAME-HASH8`; no link is made then
+    root : the folder of all runs
+    force : compute anew, and write over a run that is there
+    overrides : further keys of the model file as "key.path=value"
+    folders : where else models are looked up by name
+    log_likelihood : keep the log likelihood of every row and draw
+    progress : called with every step
+
     Raises
     ------
     InputErrors
         a problem of the model, or `out` exists and `force` is not set.
     RefusalError
         an engine cannot fit the model.
+    FitError
+        the numbers could not be computed.
+    ModelMismatchError
+        a finished run that would be reused does not fit its data any more.
     """
     engines = tuple(dict.fromkeys(engines))
     if not engines:
@@ -201,9 +216,27 @@ def _read_provenance(path: Path) -> dict[str, Any]:
 
 
 def write_report(fit: Fit | Run, path: str | Path, *, reference: PointFit | None = None) -> Path:
-    """Write the page of a fit (or of a finished run) to `path`; returns it."""
-    target = Path(path)
+    """Write the page of a fit (or of a finished run) to `path`; returns it.
+
+    Parameters
+    ----------
+    fit : a fit, or a finished run
+    path : the .html file; written over if it is there
+    reference : a point fit of the same model, to be held against a posterior
+
+    Raises
+    ------
+    InputErrors
+        `fit` is neither, a run is given a further reference, or the folder is not there.
+    ModelMismatchError
+        `reference` is of another model or other data.
+    """
+    target = page_file(path)
+    if not isinstance(fit, Run | PosteriorFit | PointFit):
+        raise InputErrors.one(f"write_report takes a fit or a run, not {type(fit).__name__}")
     if isinstance(fit, Run):
+        if reference is not None:
+            raise InputErrors.one("a run has its own point fit: leave it out", key="reference")
         write(_page(fit), target)
         return target
     fits: dict[str, Fit] = {fit.engine: fit}

@@ -30,6 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except usage_error as error:
         error.show(file=sys.stderr)
         return 2
+    except OSError as error:
+        # A disk that is full, a folder that may not be written to.
+        place = "output" if error.filename is None else error.filename
+        print(f"{place}: cannot be written or read: {error.strerror}", file=sys.stderr)
+        return 1
     # Typer turns Ctrl-C into this status, and other exits into theirs.
     if status == INTERRUPTED:
         print("interrupted: nothing half-written was left behind", file=sys.stderr)

@@ -1,6 +1,7 @@
 """The commands. What is heavy is imported by the command that needs it."""
 
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -578,6 +579,8 @@ def _free_file(out: Path, *, force: bool, key: str = "--out") -> None:
         raise InputErrors.one(f"{out} exists; write over it with --force", key=key)
     if not out.parent.is_dir():
         raise InputErrors.one(f"there is no folder {out.parent}", key=key)
+    if not os.access(out.parent, os.W_OK):
+        raise InputErrors.one(f"{out.parent} cannot be written to", key=key)
 
 
 def _refuse_idle(overrides: Sequence[str], engines: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """Progress on stderr: bars on a terminal, nothing elsewhere."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,9 @@ __all__ = ["shown"]
 MOST = 16
 """Chains with a bar of their own."""
 
+BESIDE = 10
+"""Columns of the time that remains, and between columns."""
+
 
 @contextmanager
 def shown(name: str) -> Iterator[Progress]:
@@ -27,23 +30,26 @@ def shown(name: str) -> Iterator[Progress]:
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
+    screen = console(stderr=True)
+    bar = 16 if screen.width >= 100 else 8
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=16),
+        BarColumn(bar_width=bar),
         TextColumn("{task.fields[detail]}", markup=False),
         TimeRemainingColumn(compact=True),
     )
-    with Bars(*columns, console=console(stderr=True), transient=True) as bars:
-        yield _Shown(cleaned(name), bars)
+    with Bars(*columns, console=screen, transient=True) as bars:
+        yield _Shown(cleaned(name), bars, bar)
 
 
 class _Shown:
     """The line of the stage, and below it one for each chain."""
 
-    def __init__(self, name: str, bars: "Bars") -> None:
-        self.name, self.bars = name, bars
+    def __init__(self, name: str, bars: "Bars", bar: int) -> None:
+        self.width = bars.console.width
+        self.name, self.bars, self.bar = _cut(name, self.width // 5), bars, bar
         self.stage = "starting"
-        self.whole = bars.add_task(f"{name}: starting", total=None, detail="")
+        self.whole = bars.add_task(f"{self.name}: starting", total=None, detail="")
         self.chains: list[TaskID] = []
 
     def __call__(self, step: Step) -> None:
@@ -54,26 +60,43 @@ class _Shown:
             for task in self.chains:
                 self.bars.remove_task(task)
             self.chains = []
-        detail = f"{step.done:,} of {step.total:,} {step.unit}"
+        words = f"{self.name}: {cleaned(step.stage)}"
+        description = _cut(words, self.width // (3 if step.total else 2))
+        # Words give way to the bar and the time where the terminal is narrow.
+        room = self.width - len(description) - self.bar - BESIDE
+        detail = [f"{step.done:,} of {step.total:,} {step.unit}"]
         if step.divergences is not None:
-            detail += f", {step.divergences} divergent"
+            detail.append(f"{step.divergences} divergent")
         self.bars.update(
             self.whole,
-            description=f"{self.name}: {cleaned(step.stage)}",
+            description=description,
             total=step.total or None,
             completed=step.done,
-            detail=detail if step.total else "",
+            detail=_fitting(detail, room) if step.total else "",
         )
         for k, chain in enumerate(step.chains[:MOST]):
             if k == len(self.chains):
                 self.chains.append(self.bars.add_task(f"  chain {k + 1}", detail=""))
             self.bars.update(
-                self.chains[k], total=chain.total, completed=chain.done, detail=_detail(chain)
+                self.chains[k],
+                total=chain.total,
+                completed=chain.done,
+                detail=_fitting(_details(chain), room),
             )
 
 
-def _detail(chain: ChainStep) -> str:
-    """What a chain's sampler tells, in few words."""
+def _cut(words: str, room: int) -> str:
+    return words if len(words) <= room else f"{words[: room - 1]}…"
+
+
+def _fitting(pieces: Sequence[str], room: int) -> str:
+    """The first pieces that there is room for, one at least."""
+    count = next((k for k in range(len(pieces), 1, -1) if len(", ".join(pieces[:k])) <= room), 1)
+    return ", ".join(pieces[:count])
+
+
+def _details(chain: ChainStep) -> list[str]:
+    """What a chain's sampler tells, in few words, what matters most first."""
     pieces = [f"{chain.done:,} of {chain.total:,}"]
     if chain.tuning:
         pieces.append("warm-up")
@@ -83,4 +106,4 @@ def _detail(chain: ChainStep) -> str:
         pieces.append(f"step {chain.step_size:.2g}")
     if chain.gradients:
         pieces.append(f"{chain.gradients} gradients")
-    return ", ".join(pieces)
+    return pieces

@@ -24,7 +24,10 @@ JUDGED = ("check", "status", "verdict")
 
 INDENT = 2
 
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+GAP = 3
+"""Blanks between two columns."""
+
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def cleaned(text: str) -> str:
@@ -93,9 +96,9 @@ def _columns(table: Table, room: int) -> "list[RenderableType]":
     from rich.text import Text
 
     rows = [[cleaned(one) for one in row] for row in table.rows]
-    sizes = [max(map(cell_len, column)) + 2 for column in zip(table.head, *rows, strict=True)]
+    sizes = [max(map(cell_len, column)) + GAP for column in zip(table.head, *rows, strict=True)]
     found: list[RenderableType] = [_text(table.before)] if table.before else []
-    for columns in _cut(sizes, room, table.right):
+    for columns in _cut(sizes, room + GAP, table.right):
         piece = Columns(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
         for i in columns:
             right = i in table.right

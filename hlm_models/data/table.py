@@ -56,9 +56,13 @@ class LabelColumn:
 
     def categorical(self) -> "pd.Categorical[str]":
         """As a predictor: labels sorted, unless the data brought an order of their own."""
-        labels = list(self.labels) if self.kept else sorted(self.labels)
-        place = np.array([labels.index(label) for label in self.labels], dtype=np.int32)
-        return pd.Categorical.from_codes(place[self.codes], categories=pd.Index(labels))
+        labels, codes = list(self.labels), self.codes
+        if not self.kept:
+            order = sorted(range(len(labels)), key=labels.__getitem__)
+            place = np.empty(len(order), dtype=np.int32)
+            place[order] = np.arange(len(order))
+            labels, codes = [labels[k] for k in order], place[codes]
+        return pd.Categorical.from_codes(codes, categories=pd.Index(labels))
 
 
 Column = NumberColumn | LabelColumn

@@ -23,6 +23,10 @@ def waic(fit: PosteriorFit, focus: Focus = "observation", by: str | Grouping | N
     of the density given the drawn effects only: the integrated form is given the group's other
     rows, so that the columns would not be independent given the parameters.
 
+    Parameters
+    ----------
+    focus, by : of `log_likelihood`
+
     Raises
     ------
     InputErrors

@@ -38,6 +38,10 @@ def anova(fit: PointFit, *, df: Method = "satterthwaite") -> Anova:
     A factor is tested averaged over the levels of the factors that it interacts with, whatever the
     coding; and where the predictors of its interactions are zero.
 
+    Parameters
+    ----------
+    df : degrees of freedom by "satterthwaite" or, of a REML fit, by "kenward-roger"
+
     Raises
     ------
     RefusalError

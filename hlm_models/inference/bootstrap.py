@@ -124,6 +124,8 @@ def bootstrap(
 
     Parameters
     ----------
+    draws : simulated responses
+    seed : the same seed simulates the same responses
     workers : processes; this one alone by default. A script that asks for more must start under
         `if __name__ == "__main__":`
     statistic : further numbers by name, from the full fit of each draw; a function that can be

@@ -109,6 +109,10 @@ def hypothesis(
 def coefficient_tests(fit: PointFit, *, df: Method = "satterthwaite") -> CoefficientTests:
     """Each coefficient against zero.
 
+    Parameters
+    ----------
+    df : degrees of freedom by "satterthwaite" or, of a REML fit, by "kenward-roger"
+
     Raises
     ------
     InputErrors

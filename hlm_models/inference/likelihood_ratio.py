@@ -100,6 +100,7 @@ def likelihood_ratio(
     ----------
     simulate : number of responses to simulate, whatever is tested; by default none where the
         distribution is known or the bound is enough, else 1000
+    seed : of the simulation
     workers : processes for the simulation, as in `bootstrap`
 
     Raises

@@ -120,6 +120,7 @@ def profile(
     ----------
     parameters : names as `summary` has them (`beta[x]`, `sd_g[x]`, `corr_g[x, y]`, `sigma`); all
         by default
+    level : of the intervals
 
     Raises
     ------

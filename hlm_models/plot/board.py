@@ -9,7 +9,6 @@ from hlm_models.plot.intervals import Bar
 from hlm_models.plot.style import (
     GRID,
     INK,
-    LINE,
     MUTED,
     PANEL,
     POSTERIOR,
@@ -42,7 +41,7 @@ def ranking(differences: Sequence[Bar], own: Sequence[Bar]) -> Figure:
         at = np.arange(len(own))
         wide, narrow = ([b.lower for b in bars] for bars in (own, differences))
         wide_end, narrow_end = ([b.upper for b in bars] for bars in (own, differences))
-        ax.hlines(at + 0.18, wide, wide_end, LINE, linewidth=4, label="elpd by itself")
+        ax.hlines(at + 0.18, wide, wide_end, MUTED, linewidth=4, alpha=0.45, label="elpd by itself")
         ax.hlines(at - 0.1, narrow, narrow_end, POSTERIOR, linewidth=1.8)
         ax.plot(
             [b.point for b in differences], at - 0.1, "o", color=POSTERIOR, markersize=5,

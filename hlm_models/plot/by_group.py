@@ -77,10 +77,11 @@ def ppc_by_group(found: GroupPPC, *, label: str = "") -> Figure:
         ax.set_xlabel(f"{J:,} levels of {shortened(group, 30)}, sorted")
         ax.set_ylabel(shortened(label or f"{found.statistic} of {found.response}", 40))
         ax.grid(axis="y")
+        expected = (1 - found.level) * J
         whose = "effects drawn anew" if found.new else "the levels' own effects"
         ax.set_title(
             f"{found.outside} of {J:,} outside {found.level:.0%} "
-            f"({(1 - found.level) * J:.0f} expected); {whose}",
+            f"({expected:,.{1 if expected < 10 else 0}f} expected); {whose}",
             fontsize=8.5,
             fontweight="normal",
         )

@@ -125,7 +125,7 @@ def _draw(
         )
         ax.tick_params(axis="y", length=0)
         return
-    ax.set(xlim=(-1, J), ylim=reach, xticks=[], ylabel=shortened(label, 34))
+    ax.set(xlim=(-1, J), ylim=reach, xticks=[], ylabel=shortened(label, 40))
     ax.set_xlabel(f"{J:,} levels, sorted")
     ax.axhline(0, color=MUTED, linewidth=0.8)
     ax.grid(axis="y")

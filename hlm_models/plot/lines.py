@@ -149,6 +149,7 @@ def group_panels(
         (found.partial.estimate, POSTERIOR, "-", f"partial pooling ({found.engine})"),
     )
     here = np.isin(owner, shown)
+    size = 3.2 if found.sizes[shown].max() <= 60 else 2.4
     with styled():
         figure = Drawing(max(3.4, 0.5 + 1.75 * columns), 0.9 + 1.5 * lines)
         axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
@@ -165,7 +166,7 @@ def group_panels(
             else:
                 dots(
                     figure, ax, found.group, owner[rows], X[rows, k], y[rows], color=MUTED,
-                    markersize=3.2 if rows.sum() <= 60 else 2.0, markeredgewidth=0, alpha=0.9,
+                    markersize=size, markeredgewidth=0, alpha=0.9,
                 )  # fmt: skip
             centre = X[rows].mean(axis=0)
             centre[k] = 0.0

@@ -111,8 +111,9 @@ def shrinkage(
 ) -> Figure:
     """Arrows of every level from its own least squares to partial pooling, sorted by the latter.
 
-    The dark line is what the fixed part has for a level, whither all arrows go. A level whose own
-    rows cannot tell the coefficient has a dot alone. Arrows that leave the axes come from far
+    The dark line is what the fixed part has for a level, whither all arrows go; where predictors of
+    levels move it, each level has a dash of its own. A level whose own rows cannot tell the
+    coefficient has a dot alone. Arrows that leave the axes come from far
     outside; of more than 1,000 levels some are drawn, evenly chosen.
 
     What would look wrong: arrows that lead away from the line, where slopes and constants are not
@@ -147,8 +148,9 @@ def shrinkage(
         for ax, name, label in zip(axes, names, labels, strict=True):
             _arrows(figure, ax, found, found.coefficients.index(name), label)
             ax.set_title(shortened(name, 36))
+        own = _own(across=J > LABELLED)
         fixed = Line2D([], [], color=INK, linewidth=1)
-        key(figure, [_mark("o", HOLLOW), _mark("<", SOLID), fixed], [*_words(found), "fixed part"])
+        key(figure, [_mark("o", own), _mark("<", SOLID), fixed], [*_words(found), "fixed part"])
     return figure
 
 
@@ -164,7 +166,7 @@ def _arrows(figure: Drawing, ax: Axes, found: Pooling, k: int, label: str) -> No
     turn = slice(None, None, -1 if across else 1)
     start, end, line = (np.stack([one, at])[turn] for one in (none, partial, fixed))
     if across:
-        ax.set(xlim=(-1, J), xticks=[], ylabel=shortened(label, 34))
+        ax.set(xlim=(-1, J), xticks=[], ylabel=shortened(label, 40))
         some = "" if len(found.labels) == J else f" of {len(found.labels):,}"
         ax.set_xlabel(f"{J:,}{some} levels of {shortened(group, 16)}, sorted")
     else:
@@ -172,10 +174,13 @@ def _arrows(figure: Drawing, ax: Axes, found: Pooling, k: int, label: str) -> No
         ax.set_yticks(at, [shortened(found.labels[j], 16) for j in order], fontsize=7)
         ax.tick_params(axis="y", length=0)
     ax.grid(axis="y" if across else "x")
-    ax.plot(*line, color=INK, linewidth=1.0)
     width, size = (0.4, 2.0) if across else (0.8, 4.0)
     segments(figure, ax, group, order, start, end, colors=MUTED, linewidths=width)
-    own: dict[str, Any] = {"color": REFERENCE, "markeredgewidth": 0} if across else HOLLOW
+    if np.allclose(fixed, fixed[0]):
+        ax.plot(*line, color=INK, linewidth=1.0)
+    else:
+        ax.plot(*line, "_" if across else "|", color=INK, markersize=2 * size, markeredgewidth=0.8)
+    own = _own(across=across)
     dots(figure, ax, group, order, start[0], start[1], markersize=size, **own)
     alone = np.isnan(none)
     for tip, these in (("<v", ~alone & (partial < none)), (">^", ~alone & (partial >= none)),
@@ -185,7 +190,12 @@ def _arrows(figure: Drawing, ax: Axes, found: Pooling, k: int, label: str) -> No
                  markersize=1.4 * size, **SOLID)  # fmt: skip
 
 
-def shrinkage_plane(found: Pooling, pair: tuple[str, str] | None = None) -> Figure:
+def shrinkage_plane(
+    found: Pooling,
+    pair: tuple[str, str] | None = None,
+    *,
+    labels: tuple[str, str] | None = None,
+) -> Figure:
     """Two coefficients of every level: from its own least squares to partial pooling.
 
     Ellipses hold half and 95% of the levels that the model foresees, around the mean of what the
@@ -198,6 +208,7 @@ def shrinkage_plane(found: Pooling, pair: tuple[str, str] | None = None) -> Figu
     Parameters
     ----------
     pair : the coefficients of the axes; by default the first two that the model lets vary
+    labels : of the axes, as ("ms", "ms per day"), behind the names of the coefficients
 
     Raises
     ------
@@ -235,8 +246,9 @@ def shrinkage_plane(found: Pooling, pair: tuple[str, str] | None = None) -> Figu
         dots(figure, ax, group, order, none[0], none[1], markersize=size, alpha=alpha, **HOLLOW)
         dots(figure, ax, group, order, partial[0], partial[1], markersize=size, **SOLID)
         ax.plot(*centre, "+", color=INK, markersize=11, markeredgewidth=2)
-        ax.set_xlabel(shortened(f"{names[0]}: {_unit(names[0], found.response)}", 50))
-        ax.set_ylabel(shortened(f"{names[1]}: {_unit(names[1], found.response)}", 44))
+        across, up = labels or tuple(_unit(name, found.response) for name in names)
+        ax.set_xlabel(shortened(f"{names[0]}: {across}", 50))
+        ax.set_ylabel(shortened(f"{names[1]}: {up}", 44))
         shown = np.array([[np.ptp(ax.get_xlim())], [np.ptp(ax.get_ylim())]])
         moved = np.sum(((none - partial) / shown) ** 2, axis=0)
         most = np.argsort(-np.nan_to_num(moved), kind="stable")[:NAMED]
@@ -273,6 +285,11 @@ def _ellipse(centre: FloatArray, cov: FloatArray, dashes: Any) -> Ellipse:
 
 def _mark(marker: str, style: dict[str, Any]) -> Line2D:
     return Line2D([], [], marker=marker, linestyle="", **style)
+
+
+def _own(*, across: bool) -> dict[str, Any]:
+    """How a level by itself is marked: hollow where there is room."""
+    return {"color": REFERENCE, "markeredgewidth": 0} if across else HOLLOW
 
 
 def _words(found: Pooling) -> list[str]:

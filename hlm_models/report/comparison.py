@@ -441,10 +441,15 @@ def _references(board: Board, *, psis: bool) -> Sequence[str]:
     return [REFERENCES[key] for key, holds in used.items() if holds]
 
 
+def _when(created: str | None) -> str | None:
+    """ISO time as one reads it."""
+    return created and created.replace("T", " ").replace("+00:00", " UTC")
+
+
 def _facts(board: Board) -> list[tuple[str, str]]:
     """How it was made, in reading order."""
     found = [
-        ("created", board.provenance.get("created")),
+        ("created", _when(board.provenance.get("created"))),
         ("left out", f"{len(board.names):,} {board.by or 'rows'}, {_how(board)}"),
         ("seed", board.seed),
         ("data", board.data.source),

@@ -51,6 +51,9 @@ def _context(found: ImpliedPrior) -> dict[str, Any]:
 def _quantity_table(found: ImpliedPrior) -> Table:
     lost = any(np.isnan(one.mean) for one in found.quantities)
     peculiar = bool(found.findings)
+    # Of a mean, as if draws were normal: heavy tails have no other.
+    scale = 2 * 1.6448536269514722 * np.sqrt(found.data["prior"].sizes["draw"])
+    errors = [(one.upper - one.lower) / scale for one in found.quantities]
     return Table(
         f"{found.spec.name}: what the priors imply",
         (
@@ -64,13 +67,13 @@ def _quantity_table(found: ImpliedPrior) -> Table:
         tuple(
             (
                 one.name,
-                tables.number(one.mean),
-                tables.number(one.median),
-                tables.interval(one.lower, one.upper),
+                tables.rounded(one.mean, error),
+                tables.rounded(one.median, error),
+                tables.interval(one.lower, one.upper, error),
                 tables.number(one.observed),
                 *((one.finding,) if peculiar else ()),
             )
-            for one in found.quantities
+            for one, error in zip(found.quantities, errors, strict=True)
         ),
         "90%: from the 5% to the 95% point of the draws. y: one response. min(y) and those below "
         "it: numbers of all responses together, beside those of the data. icc: share of the "
@@ -100,7 +103,8 @@ def _pictures(found: ImpliedPrior) -> "tuple[Markup, ...]":
             # Densities may be infinite at the ends.
             inset = (upper - lower) / 1000
             x = np.linspace(lower + inset, upper - inset, 200)
-            density = np.exp(log_prior(x))
+            density = np.pad(np.exp(log_prior(x)), 1, mode="edge")
+            x = np.concatenate([[lower], x, [upper]])
         alt = f"{found.spec.name}: prior density of {name}"
         pictures.append(markup(distribution(name, x, density), alt))
     return tuple(pictures)

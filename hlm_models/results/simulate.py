@@ -29,6 +29,7 @@ def simulate(
 
     Parameters
     ----------
+    draws : responses, a column each
     seed : the same seed gives the same draws, however many are asked for; those with new effects
         are what `bootstrap` refits to
     groups : "new" draws the random effects from N(0, Psi) each time (`use.u = FALSE` in lme4);

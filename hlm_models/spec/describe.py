@@ -121,7 +121,7 @@ def _by_level(spec: ModelSpec, block: RandomBlock) -> tuple[Level, ...]:
     macro = set(design.macro.get(group, ()))
     slopes: dict[str, list[tuple[str, list[str]]]] = {effect: [] for effect in block.effects}
     for name in design.coef:
-        pieces = [] if name == "Intercept" else name.split(":")
+        pieces = [] if name == "Intercept" else _factors(name)
         upper = [piece for piece in pieces if _reads_only(piece, macro)]
         lower = [piece for piece in pieces if piece not in upper]
         slopes.setdefault(":".join(lower) or "Intercept", []).append((name, upper))
@@ -148,7 +148,7 @@ def _by_level(spec: ModelSpec, block: RandomBlock) -> tuple[Level, ...]:
     law: tuple[Piece, ...] = (*names, *_normal(Symbol("sd", squared=True)))
     if block.q > 1:
         law = (OPEN, *names, CLOSE, *_normal(Symbol("Ψ")))
-    if any(not term.correlated for term in block.terms) and block.q > 1:
+    if _has_zeros(block):
         law += (_ASIDE, Symbol("Ψ"), *_structure(block, spec.priors.blocks[0]))
     row = (_of_row(design.formula.response), EQUALS, *joined(terms, PLUS), *_residual(spec))
     return (
@@ -196,6 +196,18 @@ def _residual(spec: ModelSpec) -> tuple[Piece, ...]:
     return (*start, *_normal(*variance))
 
 
+def _factors(name: str) -> list[str]:
+    """What a coefficient's name is a product of; a colon in a level's label parts nothing."""
+    found, depth = [""], 0
+    for letter in name:
+        depth += (letter in "([") - (letter in ")]")
+        if letter == ":" and depth == 0:
+            found.append("")
+        else:
+            found[-1] += letter
+    return found
+
+
 def _reads_only(piece: str, columns: set[str]) -> bool:
     """Whether a factor of a coefficient's name is made of these columns alone."""
     plain = piece.partition("[")[0]
@@ -209,7 +221,7 @@ def _composite(spec: ModelSpec) -> tuple[Level, ...]:
     fixed: list[tuple[Piece, ...]] = [
         (Symbol("β", of=name), *(() if name == "Intercept" else (SPACE, _of_row(name))))
         for name in design.coef
-    ]
+    ] or [(_ZERO,)]
     random: list[tuple[Piece, ...]] = []
     laws = []
     for block, prior in zip(spec.blocks, spec.priors.blocks, strict=True):
@@ -218,8 +230,8 @@ def _composite(spec: ModelSpec) -> tuple[Level, ...]:
             b = Symbol("b", of=effect, group=group)
             random.append((b,) if effect == "Intercept" else (b, SPACE, _of_row(effect)))
         law = (Symbol("b", group=group), *_normal(Psi), GAP, Words(f"{block.J:,} levels"))
-        structured = block.q > 1 and any(not term.correlated for term in block.terms)
-        laws.append(Line((*law, _ASIDE, Psi, *_structure(block, prior)) if structured else law))
+        aside = (_ASIDE, Psi, *_structure(block, prior)) if _has_zeros(block) else ()
+        laws.append(Line((*law, *aside)))
     head = (_of_row(design.formula.response), EQUALS, *joined(fixed, PLUS))
     if not spec.blocks:
         return (Level(_rows(design.n, "Rows "), (Line((*head, *_residual(spec))),)),)
@@ -228,6 +240,11 @@ def _composite(spec: ModelSpec) -> tuple[Level, ...]:
         Level(_rows(design.n, "Rows "), (Line(head), Line(tail, further=True))),
         Level((Words("Groups (each b is the one of the row's level)"),), tuple(laws)),
     )
+
+
+def _has_zeros(block: RandomBlock) -> bool:
+    """Whether some of a group's effects are independent of others."""
+    return block.q > 1 and (len(block.terms) > 1 or not block.terms[0].correlated)
 
 
 def _structure(block: RandomBlock, prior: BlockPrior) -> tuple[Piece, ...]:

@@ -775,3 +775,10 @@ def test_a_real_ctrl_c_ends_a_run_with_130_and_no_half_folder(form, stage, pause
     assert "Traceback" not in told
     assert list(tmp_path.iterdir()) == [out]
     assert lines_of(told)[-2].strip() == "interrupted: nothing half-written was left behind"
+
+
+def test_a_folder_that_may_not_be_written_to_is_told_before_the_fit(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    out = tmp_path / "fit.json"
+    assert main(["fit", "rail", "--engine", "reml", "--out", str(out)]) == 2
+    assert capsys.readouterr().err == f"--out: {tmp_path} cannot be written to\n"

@@ -4,12 +4,17 @@ import json
 import os
 import re
 import subprocess
+from io import StringIO
+from pathlib import Path
 
 import pytest
 from pseudo_terminal import COMMAND, lines_of, on_terminal
+from rich.console import Console
 
+from hlm_models.cli import progress, terminal
 from hlm_models.cli.blocks import Heading, Section, Table, plain
 from hlm_models.cli.terminal import cleaned
+from hlm_models.results.progress import ChainStep, Step
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -102,7 +107,7 @@ def test_names_are_neither_markup_nor_commands_of_a_terminal(tmp_path):
 
 
 def test_what_would_command_a_terminal_is_spelled_out():
-    assert cleaned("a\x1b[2Jb\x9b31m\u202ec\x07") == r"a\x1b[2Jb\x9b31m\u202ec\x07"
+    assert cleaned("a\x1b[2Jb\x9b31m\u202ec\x07\u061c") == r"a\x1b[2Jb\x9b31m\u202ec\x07\u061c"
     assert cleaned("naïve 漢字 😀\n\tשלום") == "naïve 漢字 😀\n\tשלום"
 
 
@@ -111,3 +116,46 @@ def test_plain_blocks_are_aligned_with_an_empty_line_between():
     assert plain([Heading("m", "why"), table, Section("Said", ("so",))]) == (
         "m: why\n\nNumbers\nname  value\n----  -----\na       1.5\nlong     22\n\nSaid\n    so"
     )
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_the_bars_and_the_time_left_are_seen_at_every_width(columns, monkeypatch):
+    screen, paper = (
+        Console(file=StringIO(), force_terminal=True, width=columns, color_system=None)
+        for _ in range(2)
+    )
+    monkeypatch.setattr(progress, "console", lambda *, stderr: screen)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with progress.shown("a-model-with-quite-a-long-name") as tell:
+        for done in (0, 500):
+            chains = tuple(ChainStep(done + k, 1000, True, 3, 0.21, 31) for k in range(2))
+            tell(Step("sampling", 2 * done, 2000, 3, "draws", chains))
+        paper.print(tell.bars.get_renderable())
+    lines = lines_of(paper.file.getvalue())
+    found = [line for line in lines if re.match(r"  chain \d .*━", line)]
+    assert len(found) == 2
+    assert all(re.search(r"(\d\d|--):(\d\d|--)$", line.rstrip()) for line in found)
+    assert max(map(len, lines)) <= columns
+
+
+@pytest.mark.parametrize("columns", range(40, 80, 3))
+def test_no_name_of_a_column_is_cut(columns, monkeypatch):
+    screen = Console(file=StringIO(), force_terminal=True, width=columns, color_system=None)
+    monkeypatch.setattr(terminal, "console", lambda: screen)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    head = ["parameter", "mean", "ess_bulk", "ess_tail", "r_hat", "mcse_mean"]
+    terminal.show(
+        Table(head, [["sigma", "1.5", "883", "844", "1.000", "0.001"]], right=range(1, 6))
+    )
+    assert set(head) <= set(screen.file.getvalue().split())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_a_full_disk_is_told_in_a_line():
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [*COMMAND, "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert run.returncode == 1
+    assert run.stderr.startswith("output: cannot be written or read: ")
+    assert len(run.stderr.splitlines()) == 1

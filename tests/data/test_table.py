@@ -315,3 +315,25 @@ def test_an_order_of_labels_that_the_data_state_changes_the_digest(frame):
     one, other = (table_of(data, groups=["school", "sex"]) for data in (text, stated))
     assert one.labels("sex").labels == other.labels("sex").labels
     assert one.digest != other.digest
+
+
+class Counted(str):
+    """A label that counts how often labels are compared with each other."""
+
+    __slots__ = ()
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        Counted.compared += 1
+        return str.__eq__(self, other)
+
+
+def test_labels_as_a_predictor_are_sorted_without_a_look_at_every_pair():
+    labels = tuple(Counted(f"g{j}") for j in range(2000))
+    codes = np.arange(2000, dtype=np.int32)[::-1]
+    found = LabelColumn(codes, labels).categorical()
+    assert Counted.compared < 50_000
+    assert list(found) == list(labels[::-1])
+    assert list(found.categories) == sorted(labels)
+    assert list(LabelColumn(codes, labels, kept=True).categorical().categories) == list(labels)

@@ -147,7 +147,7 @@ def test_checks_by_group_mark_what_is_outside(post):
     assert len(outside) == found.outside
     assert sorted([*inside, *outside]) == list(range(18))
     np.testing.assert_allclose(points[:, 1], found.observed[inside])
-    assert f"{found.outside} of 18 outside 95%" in ax.get_title(loc="left")
+    assert f"{found.outside} of 18 outside 95% (0.9 expected)" in ax.get_title(loc="left")
     assert ax.get_ylabel() == "ms"
 
 

@@ -118,6 +118,40 @@ def test_the_plane_has_the_ellipse_of_psi_around_the_fixed_part(sleep):
     assert len(written) >= 3
 
 
+@pytest.mark.parametrize("across", [False, True])
+def test_a_fixed_part_that_differs_by_level_has_marks_and_no_line(sleep, radon, across):
+    found = radon if across else sleep
+    [line] = [one for one in hlm.plot.shrinkage(found, "Intercept").axes[0].lines
+              if one.get_color() == INK]  # fmt: skip
+    assert line.get_linestyle() == "-"
+    expected = found.expected + np.linspace(-1, 1, len(found.labels))[:, None]
+    moved = replace(found, expected=expected)
+    [line] = [one for one in hlm.plot.shrinkage(moved, "Intercept").axes[0].lines
+              if one.get_color() == INK]  # fmt: skip
+    assert (line.get_linestyle(), line.get_marker()) == ("None", "_" if across else "|")
+    order = np.argsort(found.partial.estimate[:, 0], kind="stable")
+    np.testing.assert_allclose(line.get_data()[int(across)], expected[order, 0])
+
+
+def test_the_key_of_many_arrows_has_the_marks_of_the_picture(radon):
+    [legend] = hlm.plot.shrinkage(radon).legends
+    assert legend.legend_handles[0].get_markerfacecolor() == REFERENCE
+
+
+def test_the_axes_of_a_plane_have_the_labels_that_are_given(sleep):
+    ax = hlm.plot.shrinkage_plane(sleep, labels=("ms", "ms per day")).axes[0]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Intercept: ms", "days: ms per day")
+
+
+def test_rows_have_the_same_dots_in_every_panel():
+    pooled = hlm.pooling(hlm.fit("hsb-random-coefficients", engine="reml"))
+    assert pooled.sizes.min() < 60 < pooled.sizes.max()
+    figure = hlm.plot.group_panels(pooled)
+    sizes = {one.get_markersize() for ax in figure.axes for one in ax.lines
+             if one.get_gid() in figure.series}  # fmt: skip
+    assert len(sizes) == 1
+
+
 def test_what_is_far_out_is_cut_and_counted_to_no_element(sleep):
     none = sleep.none.estimate.copy()
     none[3, 1], none[5] = 1e6, np.nan

@@ -48,7 +48,7 @@ def test_the_page_is_whole_and_needs_no_network(implied, text):
 
 
 def test_every_quantity_stands_in_the_table(implied, text):
-    rows = re.findall(r'<th scope="row" class="name">(.*?)</th>', text)
+    rows = re.findall(r'<th scope="row" class="name[ a-z]*">(.*?)</th>', text)
     assert rows[: len(implied.quantities)] == [one.name for one in implied.quantities]
 
 
@@ -128,3 +128,19 @@ def test_of_many_parameters_those_that_the_prior_moves_are_shown(monkeypatch):
     most = sorted(run.sensitivity, key=lambda row: -row.prior)[:2]
     assert set(shown) == {row.parameter for row in most}
     assert OVERLAID > 2
+
+
+def test_numbers_are_as_exact_as_so_few_draws_allow(implied, text):
+    one = next(one for one in implied.quantities if one.name == "beta[Intercept]")
+    row = text[text.index(">beta[Intercept]</th>") :]
+    mean = re.findall(r'<td class="number">(.*?)</td>', row)[0]
+    error = (one.upper - one.lower) / 3.29 / np.sqrt(200)
+    _, _, places = mean.partition(".")
+    assert 10.0 ** -len(places) > 0.0099 * error
+    assert 10.0 ** -len(places) <= error or not places
+
+
+def test_densities_begin_where_the_parameter_does():
+    page = render(implied_prior(hlm.build("sleepstudy-slopes"), 200, 1))
+    svg = re.search(r'<svg[^>]*aria-label="[^"]*density of sigma".*?</svg>', page, re.DOTALL)[0]
+    assert ">0</text>" in svg

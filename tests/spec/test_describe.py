@@ -1,6 +1,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,3 +135,34 @@ def test_no_character_of_a_name_is_markup_of_latex(name):
     inner = latex[len(r"\text{") : -len("}_{i}")]
     rest = re.sub(r"\\text[a-z]+\{\}|\\[{}$&#%_]", "", inner)
     assert not set("\\{}$&#%_^~\n\r") & set(rest)
+
+
+def test_two_correlated_terms_are_independent_of_each_other():
+    head = {"schema": 1, "name": "m", "data": {"source": "sleepstudy"}}
+    terms = "(days | subject) + (0 + I(days**2) + I(days**3) | subject)"
+    found = describe(build({**head, "formula": f"reaction ~ days + {terms}"})).text()
+    first, second = "days | subject", "0 + I(days**2) + I(days**3) | subject"
+    assert found.endswith(f"N(0, Ψ),  Ψ block diagonal: ({first}) and ({second})")
+
+
+def test_a_model_without_coefficients_has_a_mean_of_zero():
+    head = {"schema": 1, "name": "m", "data": {"source": "sleepstudy"}}
+    found = describe(build({**head, "formula": "reaction ~ 0"}))
+    assert "reactionᵢ = 0 + eᵢ," in found.text()
+
+
+def test_a_colon_in_the_label_of_a_level_parts_no_name():
+    n = 24
+    frame = pd.DataFrame(
+        {
+            "y": np.sin(np.arange(n)),
+            "x": np.cos(np.arange(n) * 1.7),
+            "s": np.repeat(["a:b", "c(d)"], n // 2),
+            "g": np.repeat(list("pqrstu"), n // 6),
+        }
+    )
+    found = describe(build(formula="y ~ s * x + (1 | g)", data=frame)).text()
+    assert "α₀ⱼ = β[Intercept] + β[s[c(d)]] s[c(d)]ⱼ + b[Intercept]ⱼ" in found
+    frame["s"] = np.repeat(["a", "a:b"], n // 2)
+    found = describe(build(formula="y ~ s * x + (1 | g)", data=frame)).text()
+    assert "α₁ⱼ = β[x] + β[s[a:b]:x] s[a:b]ⱼ" in found
