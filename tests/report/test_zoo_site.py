@@ -191,7 +191,7 @@ def test_page_of_a_dataset_has_source_licence_columns_and_rows(site):
     card = datasets.find("radon")
     assert card.title in page.text
     assert card.licence in page.text
-    assert "919 rows; 85 county" in page.text
+    assert "919 rows; county (85)" in page.text
     assert "1 to 116 rows in each, median 5" in page.text
     for column in card.columns:
         assert column.name in page.text
