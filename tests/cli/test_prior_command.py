@@ -49,7 +49,7 @@ def test_one_document_and_a_page(folder, capsys):
     assert document["draws"] == 100
     keys = {"name", "mean", "median", "lower", "upper", "observed", "finding"}
     assert all(set(one) == keys for one in document["quantities"])
-    assert "what the priors say" in Path(document["page"]).read_text("utf-8")
+    assert "What do the priors say" in Path(document["page"]).read_text("utf-8")
     assert main(words) == 2
     assert "--force" in capsys.readouterr().err
     assert main([*words, "--force"]) == 0
