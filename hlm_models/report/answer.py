@@ -119,6 +119,7 @@ class _Words:
             held = "with the other predictors held, " if len(columns) > 1 else ""
             main = [self._main(parts[name], by_name[name]) for name in single]
             said.append(f"{held}{self.subject} is {_listed(main)}")
+            said += self._spreads([parts[name].contrasts[0] for name in single])
         said += [
             self._joint(name, parts[name], by_name[name])
             for name in sure[:TOLD]
@@ -179,6 +180,18 @@ class _Words:
         words += [f"where {_listed(where)}"] if where else []
         words += [f"on average over the levels of {_listed(over)}"] if over else []
         return f"{', '.join(words)} (95% interval {_range(one)})"
+
+    def _spreads(self, pieces: Sequence[str]) -> list[str]:
+        """How much the effects of predictors differ between the levels of groups."""
+        return [
+            f"the effect of {piece} differs between levels of {block.group} with a standard "
+            f"deviation of {self._amount(one)}{_bracketed(one)}"
+            f"{'' if one.value else ', at its limit'}"
+            for piece in pieces
+            for block in self.design.blocks
+            for one in [self.estimates.get(f"sd_{block.group}[{piece}]")]
+            if one is not None
+        ]
 
     def _joint(self, name: str, part: "_Parts", one: Estimate) -> str:
         """What an interaction does to the effect of its first part."""

@@ -9,7 +9,7 @@ import numpy as np
 from hlm_models.comparison.board import Board, Row
 from hlm_models.comparison.evidence import strength
 from hlm_models.report import tables
-from hlm_models.report.origin import model_file
+from hlm_models.report.origin import model_file, readable_time
 from hlm_models.report.tables import ABSENT, Column, Table, fixed
 from hlm_models.report.template import filled
 from hlm_models.results.fits import PosteriorFit
@@ -441,15 +441,10 @@ def _references(board: Board, *, psis: bool) -> Sequence[str]:
     return [REFERENCES[key] for key, holds in used.items() if holds]
 
 
-def _when(created: str | None) -> str | None:
-    """ISO time as one reads it."""
-    return created and created.replace("T", " ").replace("+00:00", " UTC")
-
-
 def _facts(board: Board) -> list[tuple[str, str]]:
     """How it was made, in reading order."""
     found = [
-        ("created", _when(board.provenance.get("created"))),
+        ("created", readable_time(board.provenance.get("created"))),
         ("left out", f"{len(board.names):,} {board.by or 'rows'}, {_how(board)}"),
         ("seed", board.seed),
         ("data", board.data.source),

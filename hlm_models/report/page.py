@@ -1,6 +1,5 @@
 """A finished run as one HTML page that needs no network."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from hlm_models.report import pictures, tables
 from hlm_models.report.answer import answer, estimates
 from hlm_models.report.findings import Findings, GroupFindings
 from hlm_models.report.levels import LevelTable, level_tables, level_texts
+from hlm_models.report.origin import model_file, readable_time
 from hlm_models.report.remedies import REMEDIES
 from hlm_models.report.template import cut, filled
 from hlm_models.report.tree import group_tree
@@ -82,6 +82,7 @@ class _GroupPart:
     planes: "tuple[Markup, ...]"
     tables: tuple[LevelTable, ...]
     lines: "tuple[tuple[Markup, Markup], ...]"
+    unequal: bool
     checks: "tuple[Markup, ...]"
     refused: tuple[str, ...]
 
@@ -114,7 +115,7 @@ def _context(run: Run) -> dict[str, Any]:
         "engines": run.engines,
         "posterior_name": ", ".join(fit.engine for fit in (posterior, *run.others) if fit),
         "reference": name,
-        "created": run.provenance.get("created"),
+        "created": readable_time(run.provenance.get("created")),
         "failed": [one for one in run.checks if one[1].status == "fail"],
         "warned": [one for one in run.checks if one[1].status == "warn"],
         "count": len(run.checks),
@@ -144,6 +145,9 @@ def _context(run: Run) -> dict[str, Any]:
         "factors": tables.factor_table(spec) if design.factors else None,
         "agreement": tables.agreement_table(found) if found else None,
         "samplers": tables.samplers_table(run.samplers, points, name) if run.samplers else None,
+        "disagreeing": sum(row.verdict in ("shifted", "spread") for row in found.rows)
+        if found
+        else 0,
         "agreeing": sum(row.verdict == "agree" for row in found.rows) if found else 0,
         "forest": pictures.forest(spec, draws, points, name) if draws and points else None,
         "groups": groups,
@@ -174,7 +178,7 @@ def _context(run: Run) -> dict[str, Any]:
         "versions": run.provenance.get("versions") or {},
         "cite": _cited(run),
         "times": tables.time_table(spec.name, seconds) if seconds else None,
-        "config": _yaml(config) if config else "",
+        "config": model_file(config) if config else "",
         "short": tables.short,
     }
 
@@ -191,9 +195,10 @@ def _groups(run: Run) -> list[_GroupPart]:
                 group=block.group,
                 texts=level_texts(block, found, units, response),
                 effects=pictures.effects(spec, found, units),
-                planes=pictures.planes(spec, block, found),
+                planes=pictures.planes(spec, block, found, units),
                 tables=level_tables(spec.name, block, found, unit=units.get(response, "")),
                 lines=pictures.lines(spec, block, found, units),
+                unequal=len(set(block.sizes.tolist())) > 1,
                 checks=pictures.by_group(spec, found, units),
                 refused=found.refused,
             )
@@ -213,7 +218,7 @@ def _facts(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     data = provenance.get("data") or {}
     found = [
         ("model", provenance.get("model")),
-        ("created", provenance.get("created")),
+        ("created", readable_time(provenance.get("created"))),
         ("seed", provenance.get("seed")),
         ("data", data.get("source")),
         ("rows", f"{data['rows']:,}" if "rows" in data else None),
@@ -233,10 +238,3 @@ def _cited(run: Run) -> str:
         f"Model {run.spec.name} ({digest}), fitted by {run.engines} in {package}"
         f"{'' if 'seed' not in run.provenance else ', seed ' + str(run.provenance['seed'])}."
     )
-
-
-def _yaml(config: Mapping[str, Any]) -> str:
-    import yaml
-
-    plain = json.loads(json.dumps(dict(config), default=str))
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=88)

@@ -150,7 +150,9 @@ def lines(
     return tuple(pictures)
 
 
-def planes(spec: ModelSpec, block: RandomBlock, found: GroupFindings) -> "tuple[Markup, ...]":
+def planes(
+    spec: ModelSpec, block: RandomBlock, found: GroupFindings, units: Mapping[str, str]
+) -> "tuple[Markup, ...]":
     """Two effects of every level beside each other, for each pair with the first one."""
     from hlm_models.plot.pooled import shrinkage_plane
     from hlm_models.report.markup import markup
@@ -161,7 +163,11 @@ def planes(spec: ModelSpec, block: RandomBlock, found: GroupFindings) -> "tuple[
     first, *others = [one for one in block.effects if one in pool.coefficients] or [""]
     return tuple(
         markup(
-            shrinkage_plane(pool, (first, other)),
+            shrinkage_plane(
+                pool,
+                (first, other),
+                labels=(label_of(first, spec, units), label_of(other, spec, units)),
+            ),
             f"{spec.name}: {first} against {other} of the levels of {block.group}",
         )
         for other in others

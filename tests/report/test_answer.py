@@ -72,7 +72,8 @@ def test_a_predictor_has_direction_size_unit_and_interval():
     first, _ = said(build("sleepstudy-slopes"))
     assert first == (
         "reaction is higher by 10.5 ms per unit of days, on average over the levels of subject "
-        "(95% interval 7.2 to 13.7)."
+        "(95% interval 7.2 to 13.7); the effect of days differs between levels of subject with a "
+        "standard deviation of 5.9 ms (3.9 to 9.0)."
     )
 
 

@@ -205,3 +205,7 @@ def test_an_infinite_k_is_drawn_as_bad_and_a_missing_one_is_not():
 def test_two_pages_of_a_board_are_equal(board, text, tmp_path):
     path = hlm.write_comparison(board, tmp_path / "page.html")
     assert path.read_text("utf-8") == text
+
+
+def test_the_time_is_written_as_one_reads_it(page):
+    assert "2026-01-02 03:04:05 UTC" in page.text
