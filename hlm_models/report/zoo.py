@@ -66,6 +66,9 @@ STRUCTURES: Mapping[str, str] = {
 }
 """What a model can be, in the order of the page, with what the word means."""
 
+EXAMPLE = "sleepstudy-slopes"
+"""The model that the first page begins with, where the site has it."""
+
 ORDER = ("reml", "ml", "nuts", "gibbs")
 """Engines from left to right."""
 
@@ -265,7 +268,11 @@ def index_page(cards: Sequence[Card], datasets: Sequence[Dataset]) -> str:
     context = {
         "root": "",
         "cards": cards,
-        "example": next((one for one in cards if "random slopes" in one.structure), *cards[:1]),
+        "example": min(
+            cards,
+            key=lambda one: (one.name != EXAMPLE, one.name),
+            default=None,
+        ),
         "datasets": datasets,
         "sources": _counted(one.source for one in cards),
         "structures": [
