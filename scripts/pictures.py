@@ -18,7 +18,7 @@ import hlm_models as hlm
 MODEL = "sleepstudy-slopes"
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 GROUNDS = {"light": "#fbfaf6", "dark": "#14171c"}
-COLUMN, GAP, SCALE = 720, 28, 1.5
+COLUMN, GAP, SCALE = 800, 28, 1.4
 
 
 def shots(page: Page, selectors: list[str]) -> list[Image.Image]:
