@@ -36,7 +36,7 @@ class Difference:
 
     @property
     def units(self) -> float:
-        if self.found is None:
+        if self.found is None or not math.isfinite(self.found):
             return math.inf
         return abs(self.found - self.reference) / self.tolerance
 

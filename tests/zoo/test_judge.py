@@ -88,6 +88,12 @@ def test_a_number_that_a_fit_does_not_have_fails():
     assert math.isinf(verdict.worst.units)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_no_number_meets_none(value):
+    found = point(parameters={"beta[x]": Estimate(value, 0.25)})
+    assert status(of_point({"beta[x]": "1.23"}), found) == "fail"
+
+
 def test_a_reference_is_for_its_engine_only():
     reference = of_point({"beta[x]": "9.9"})
     assert status(reference, point("ml")) == "none"
