@@ -768,6 +768,7 @@ def test_a_real_ctrl_c_ends_a_run_with_130_and_no_half_folder(form, stage, pause
             tmp_path,
             interrupt=f"sleepstudy-slopes: {stage}",
             pause=pause,
+            columns=160,  # the name of the model in full
             stdout=file,
         )
     assert code == 130, told
