@@ -62,7 +62,7 @@ def cell(text="", kind="stream", **more):
         ([], "no output"),
         ([cell("x", name="stderr")], "it warns"),
         ([cell("UserWarning: x", name="stdout")], "it warns"),
-        ([cell("see /home/me/x", name="stdout")], "it prints"),
+        ([cell("see /tmp/me/x", name="stdout")], "it prints"),
         ([cell("<A at 0x7f0a1b2c3d4e>", name="stdout")], "it prints"),
         ([cell(kind="error", ename="KeyError", evalue="x", traceback=[])], "it fails: KeyError"),
         ([cell("x" * 700_000, name="stdout")], "larger than"),
